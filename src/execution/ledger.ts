@@ -1,0 +1,34 @@
+/** The ledger in a target's Lease: what survives anything. PROTOCOL section 2; the format is fixed. */
+
+export interface LedgerRun {
+  id: string;
+  incident: string;
+  identity: string;
+  runbook: string;
+  /** Digest of the plan's `from` facts, for the page that tells of a lost run. */
+  from: string;
+  steps: string[];
+  /** The run is being undone. */
+  undo: boolean;
+  /** Set with the first intent. */
+  begun: boolean;
+}
+
+export interface LedgerOpen {
+  key: string;
+  object: { apiVersion: string; kind: string; namespace: string; name: string; uid: string };
+  resourceVersion: string;
+  generation: number;
+  /** RFC 3339. */
+  at: string;
+}
+
+export interface Ledger {
+  v: 1;
+  run: LedgerRun | null;
+  open: LedgerOpen | null;
+  ops: { key: string; fingerprint: string; at: string }[];
+  ends: { identity: string; run: string; outcome: string; at: string; told: boolean }[];
+}
+
+export const emptyLedger: Ledger = { v: 1, run: null, open: null, ops: [], ends: [] };
