@@ -5,12 +5,14 @@
 import { z } from "zod";
 import type { Alert } from "./alert/alert.js";
 import type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluster.js";
+import type { Owner } from "./owner/owner.js";
 import type { Reason } from "./record/reasons.js";
 import type { Target } from "./target/target.js";
 
 export type { Alert } from "./alert/alert.js";
 export type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluster.js";
 export { nameOf, refOf } from "./cluster.js";
+export type { Owner } from "./owner/owner.js";
 export type { Reason } from "./record/reasons.js";
 export type { Target } from "./target/target.js";
 export { digestOf } from "./plan/digest.js";
@@ -125,6 +127,8 @@ interface Base<Params> {
 }
 
 export interface PlanContext<Params> extends Base<Params> {
+  /** Who else writes the target. */
+  owners: readonly Owner[];
   settings: { rollbackHealthMs: number };
 }
 
