@@ -1,0 +1,53 @@
+/** Ports of the cellar: what the stages need of Redis. Implemented in store/. */
+import type { IncidentRecord } from "./incident.js";
+
+export interface AuditEntry {
+  at: number;
+  incident: string;
+  event: string;
+  /** State before and after. */
+  from: string;
+  to: string;
+  who: string;
+  says: string;
+}
+
+export type Created = { created: true } | { created: false; incident: string; because: "identity" | "target" | "id" };
+
+/**
+ * Records, changed by compare-and-set on `rev`. Errors: UnavailableError where Redis cannot be reached.
+ * `targetKey` is `cluster/uid`.
+ */
+export interface RecordStore {
+  get(id: string): Promise<IncidentRecord | null>;
+  /** The incident that holds this alert, live or ended. */
+  byIdentity(identity: string): Promise<string | null>;
+  /** The newest incident of the target, live or ended. */
+  byTarget(targetKey: string): Promise<string | null>;
+  /** Stores a new record unless its id, one of its alerts, or a live incident of its target is there already. */
+  create(record: IncidentRecord, audit: AuditEntry): Promise<Created>;
+  /** Writes `record` if the stored `rev` is still `record.rev`; draws a new one. False: read again, apply again. */
+  save(record: IncidentRecord, audit: AuditEntry): Promise<boolean>;
+  /** Ids that the sweep looks after. */
+  attention(): Promise<string[]>;
+  /** Newest first. */
+  recent(limit: number): Promise<IncidentRecord[]>;
+}
+
+/** Small facts that several stages share and that may be lost without harm to safety. */
+export interface FactStore {
+  /** Notes that a fingerprint changed state; `key` tells repeats of one change apart. */
+  noteChange(fingerprint: string, key: string, at: number): Promise<void>;
+  changes(fingerprint: string): Promise<number[]>;
+  /** Notes that a workload began to fire. */
+  noteFiring(workload: string, at: number): Promise<void>;
+  firing(since: number): Promise<{ workload: string; since: number }[]>;
+  stormOpen(): Promise<number | null>;
+  setStorm(openSince: number | null, until: number): Promise<void>;
+  noteHeartbeat(rule: string, at: number): Promise<void>;
+  heartbeats(): Promise<Record<string, number>>;
+  /** A process says that it lives; gone `ttlMs` after its last word. */
+  present(holder: string, ttlMs: number): Promise<void>;
+  isPresent(holder: string): Promise<boolean>;
+  deadLetter(entry: { at: number; why: string; sample: string }): Promise<void>;
+}

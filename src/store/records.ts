@@ -1,0 +1,121 @@
+import type { Redis } from "ioredis";
+import type { RandomHex } from "../clock.js";
+import { TerminalError } from "../errors.js";
+import { type IncidentRecord, isLive, RECORD_VERSION } from "../record/incident.js";
+import { needsAttention } from "../record/machine.js";
+import type { AuditEntry, Created, RecordStore } from "../record/store.js";
+import { asking } from "./redis.js";
+
+/** Decisions are kept 14 days, ended incidents 90. */
+const INDEX_TTL_S = 14 * 24 * 3600;
+const RECORD_TTL_S = 90 * 24 * 3600;
+const AUDIT_LENGTH = 200_000;
+
+/**
+ * One script for every write. `rev` is random: after a failover that loses a suffix, a counter would come round to the
+ * same number with other content.
+ * KEYS: record, target index, attention, recent, audit, identity indexes…
+ * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length
+ */
+const COMMIT = `
+local rev = redis.call('HGET', KEYS[1], 'rev')
+if ARGV[1] == '' then
+  if rev then return {'id', ARGV[4]} end
+  for i = 6, #KEYS do
+    local holder = redis.call('GET', KEYS[i])
+    if holder then return {'identity', holder} end
+  end
+  if ARGV[7] == '1' then
+    local holder = redis.call('GET', KEYS[2])
+    if holder and holder ~= ARGV[4] then
+      local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[4])
+      if redis.call('HGET', prefix .. holder, 'live') == '1' then return {'target', holder} end
+    end
+  end
+elseif rev ~= ARGV[1] then
+  return {'rev', rev or ''}
+end
+redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'json', ARGV[3], 'live', ARGV[5])
+if ARGV[5] == '1' then redis.call('PERSIST', KEYS[1]) else redis.call('EXPIRE', KEYS[1], ARGV[10]) end
+if ARGV[7] == '1' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[10]) end
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[8], ARGV[4]) else redis.call('ZREM', KEYS[3], ARGV[4]) end
+redis.call('ZADD', KEYS[4], ARGV[8], ARGV[4])
+for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
+redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[12], '*', 'entry', ARGV[11])
+return {'ok', ARGV[4]}
+`;
+
+/** Records in Redis. `prefix` carries a hash tag, so that every key of one install lies in one Cluster slot. */
+export function createRecordStore(redis: Redis, prefix: string, random: RandomHex): RecordStore {
+  const key = (...parts: string[]) => [prefix, ...parts].join(":");
+  const targetKeyOf = (record: IncidentRecord) => (record.target ? `${record.target.cluster}/${record.target.uid}` : null);
+
+  async function commit(record: IncidentRecord, expected: string, audit: AuditEntry): Promise<[string, string]> {
+    const target = targetKeyOf(record);
+    const rev = random(8);
+    const keys = [
+      key("inc", record.id),
+      key("target", target ?? "none"),
+      key("attention"),
+      key("recent"),
+      key("audit"),
+      ...record.alerts.map((alert) => key("alert", alert.identity)),
+    ];
+    const live = isLive(record.state);
+    const answer = await asking("store an incident", () =>
+      redis.eval(
+        COMMIT,
+        keys.length,
+        ...keys,
+        expected,
+        rev,
+        JSON.stringify({ ...record, rev }),
+        record.id,
+        live ? "1" : "0",
+        needsAttention(record) ? "1" : "0",
+        target !== null ? "1" : "0",
+        String(record.updatedAt),
+        String(INDEX_TTL_S),
+        String(RECORD_TTL_S),
+        JSON.stringify(audit),
+        String(AUDIT_LENGTH),
+      ),
+    );
+    return answer as [string, string];
+  }
+
+  async function get(id: string): Promise<IncidentRecord | null> {
+    const json = await asking("read an incident", () => redis.hget(key("inc", id), "json"));
+    return json === null ? null : parseRecord(json);
+  }
+
+  return {
+    get,
+    byIdentity: (identity) => asking("look up an alert", () => redis.get(key("alert", identity))),
+    byTarget: (targetKey) => asking("look up a target", () => redis.get(key("target", targetKey))),
+    async create(record, audit): Promise<Created> {
+      const [what, id] = await commit(record, "", audit);
+      if (what === "ok") return { created: true };
+      return { created: false, incident: id, because: what as "identity" | "target" | "id" };
+    },
+    async save(record, audit) {
+      const [what] = await commit(record, record.rev, audit);
+      return what === "ok";
+    },
+    attention: () => asking("list the incidents to look after", () => redis.zrange(key("attention"), "0", "-1")),
+    async recent(limit) {
+      const ids = await asking("list incidents", () => redis.zrevrange(key("recent"), 0, limit - 1));
+      const found = await Promise.all(ids.map(get));
+      return found.filter((record) => record !== null);
+    },
+  };
+}
+
+/** Refuses a record of a newer shape: the newer version will look after it. */
+export function parseRecord(json: string): IncidentRecord {
+  const record = JSON.parse(json) as IncidentRecord;
+  if (record.v !== RECORD_VERSION) {
+    throw new TerminalError("ERR_RECORD_VERSION", `incident ${record.id} has format ${record.v}, this version reads ${RECORD_VERSION}: left for the newer one`);
+  }
+  return record;
+}
