@@ -33,6 +33,7 @@ export type Event =
   | { type: "abort"; by: string }
   | { type: "stillFiring"; says: string }
   | { type: "orphan"; run: string; says: string }
+  | { type: "overdue"; says: string; deadline: number }
   | { type: "paged"; why: IncidentRecord["pageWhy"] }
   | { type: "pageResolved" }
   | { type: "posted"; slack: NonNullable<IncidentRecord["slack"]> };
@@ -228,6 +229,15 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       next.lost = true;
       note(next, now, "orphan", event.says);
       return done("carryOut");
+    case "overdue":
+      // A passed deadline pages; it never decides the outcome, because the target's Lease may say otherwise.
+      if (!isLive(record.state)) return no(`it is ${record.state}`);
+      if (now < record.deadline) return no("its deadline has not passed");
+      next.deadline = event.deadline;
+      next.says = event.says;
+      wantPage(next, "held");
+      note(next, now, "overdue", event.says);
+      return done("tell");
     case "paged":
       if (record.page !== "wanted" || record.pageWhy !== event.why) return no("no page is wanted");
       next.page = "sent";

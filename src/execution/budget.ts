@@ -1,0 +1,100 @@
+/** The budgets' Lease: reserved by compare-and-set before a run's first intent. A crash wastes one, never overspends. */
+import { z } from "zod";
+import { type Clock, iso } from "../clock.js";
+import { ClusterError, type KubeObject, type OwnObjects } from "../cluster.js";
+import { TerminalError } from "../errors.js";
+import type { BudgetEntry } from "../guard/guard.js";
+
+export const BUDGET_LEASE = "nightshift-budget";
+const ANNOTATION = "nightshift.dev/budget";
+const KEEP_MS = 24 * 3600 * 1000;
+/** A reservation whose run died counts as under way for this long at most. */
+const OPEN_MS = 3600 * 1000;
+
+const entries = z.array(
+  z.object({ run: z.string(), cluster: z.string(), namespace: z.string(), target: z.string(), at: z.number(), open: z.boolean() }),
+);
+
+export interface Budgets {
+  read(): Promise<BudgetEntry[]>;
+  /**
+   * Adds the entry if `allowed` says so of what is there; the sentence of a "no" is returned. The same run is never
+   * counted twice. Errors: ClusterError.
+   */
+  reserve(entry: BudgetEntry, allowed: (present: BudgetEntry[]) => Promise<string | null>): Promise<string | null>;
+  /** The run is over: it no longer counts as under way. */
+  close(run: string): Promise<void>;
+}
+
+export function createBudgets(objects: OwnObjects, namespace: string, clock: Clock): Budgets {
+  const ref = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name: BUDGET_LEASE };
+
+  async function load(): Promise<{ object: KubeObject | null; present: BudgetEntry[] }> {
+    const object = await objects.get(ref);
+    const text = object?.metadata.annotations?.[ANNOTATION];
+    if (text === undefined) return { object, present: [] };
+    const parsed = entries.safeParse(safeJson(text));
+    if (!parsed.success) throw new TerminalError("ERR_BUDGET_UNREADABLE", `Lease ${BUDGET_LEASE}: its annotation ${ANNOTATION} cannot be read; remove it to start afresh`);
+    const now = clock.now();
+    const present = parsed.data
+      .filter((entry) => now - entry.at < KEEP_MS)
+      .map((entry) => (now - entry.at < OPEN_MS ? entry : { ...entry, open: false }));
+    return { object, present };
+  }
+
+  async function store(object: KubeObject | null, next: BudgetEntry[]): Promise<boolean> {
+    const body = {
+      apiVersion: ref.apiVersion,
+      kind: ref.kind,
+      metadata: {
+        name: BUDGET_LEASE,
+        namespace,
+        labels: { ...(object?.metadata.labels ?? {}), "app.kubernetes.io/managed-by": "nightshift", "app.kubernetes.io/component": "budget" },
+        annotations: { ...(object?.metadata.annotations ?? {}), [ANNOTATION]: JSON.stringify(next) },
+        ...(object === null ? {} : { resourceVersion: object.metadata.resourceVersion }),
+      },
+      spec: { renewTime: `${iso(clock.now()).slice(0, -1)}000Z`, leaseDurationSeconds: 3600 },
+    };
+    try {
+      await (object === null ? objects.create(body) : objects.replace(body));
+      return true;
+    } catch (error) {
+      if (error instanceof ClusterError && error.conflict) return false;
+      throw error;
+    }
+  }
+
+  return {
+    async read() {
+      return (await load()).present;
+    },
+    async reserve(entry, allowed) {
+      for (let attempt = 0; attempt < 20; attempt += 1) {
+        const { object, present } = await load();
+        const others = present.filter((e) => e.run !== entry.run);
+        if (others.length === present.length) {
+          const no = await allowed(present);
+          if (no !== null) return no;
+        }
+        if (await store(object, [...others, entry])) return null;
+        await clock.sleep(10 * (attempt + 1));
+      }
+      return "the budget's Lease kept changing under 20 attempts to reserve: try again";
+    },
+    async close(run) {
+      for (let attempt = 0; attempt < 5; attempt += 1) {
+        const { object, present } = await load();
+        if (object === null || !present.some((e) => e.run === run && e.open)) return;
+        if (await store(object, present.map((e) => (e.run === run ? { ...e, open: false } : e)))) return;
+      }
+    },
+  };
+}
+
+function safeJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,194 @@
+/** One step of a run: PROTOCOL section 4, numbers 6 to 11. */
+import { iso } from "../clock.js";
+import { ClusterError, type JsonPatchOp, type KubeObject, nameOf } from "../cluster.js";
+import type { IncidentRecord, Plan } from "../record/incident.js";
+import type { Reason } from "../record/reasons.js";
+import type { GuardTrace } from "../record/incident.js";
+import { type AnyRemedy, ChangedWorld, type Effect } from "../runbook.js";
+import { fence, LAST_OP, look } from "./fence.js";
+import type { HeldLease } from "./held-lease.js";
+import { opKey } from "./keys.js";
+import { MAX_ENTRIES } from "./lease.js";
+import type { LedgerOpen } from "./ledger.js";
+import type { EnginePorts } from "./ports.js";
+
+/** Leaves the run: the engine ends it (section 4, number 12) or hands it over. */
+export class Halt extends Error {
+  override readonly name = "Halt";
+  readonly why: HaltReason;
+
+  constructor(why: HaltReason) {
+    super(why.kind);
+    this.why = why;
+  }
+}
+
+export type HaltReason =
+  /** The Lease is somebody else's by now: stop, touch nothing. */
+  | { kind: "lease-lost" }
+  /** SIGTERM, lost lock: finish nothing more here, the next worker resumes. */
+  | { kind: "hand-over" }
+  | { kind: "changed-world"; says: string; trace: GuardTrace[] }
+  | { kind: "stopped"; reason: Reason; says: string; trace: GuardTrace[] };
+
+/** A run under its Lease. */
+export interface Underway {
+  held: HeldLease;
+  record: IncidentRecord;
+  plan: Plan;
+  remedy: AnyRemedy;
+  signal: AbortSignal;
+}
+
+/** A conflict after which more than the status had moved may be tried again this often. */
+const MAX_MOVED = 5;
+/** Status churn of a sick object is fought until this long after the step began. */
+const CHURN_MS = 60_000;
+
+export async function runStep(e: EnginePorts, run: Underway, name: string, prepare: () => Promise<Effect>): Promise<void> {
+  const { held, plan, record } = run;
+  if (!plan.steps.includes(name) && !plan.undoSteps.includes(name)) {
+    throw new Halt({ kind: "stopped", reason: "error", says: `the runbook named a step that its plan does not list: ${name}`, trace: [] });
+  }
+  const key = opKey({ identity: record.identity, runbook: plan.runbook, step: name, targetUid: plan.target.uid });
+  const about = { incident: record.id, step: name };
+  if (held.ledger.ops.some((op) => op.key === key)) return journal(e, run, name, "found done");
+  const began = e.clock.monotonic();
+  let moved = 0;
+
+  for (;;) {
+    if (run.signal.aborted) throw new Halt({ kind: "hand-over" });
+    await e.at("check", about);
+    const { effect, live } = await checkAgain(e, run, prepare);
+    await reserve(e, run);
+
+    const open: LedgerOpen = {
+      key,
+      object: { ...effect.object },
+      resourceVersion: live.metadata.resourceVersion,
+      generation: live.metadata.generation ?? 0,
+      at: iso(e.clock.now()),
+    };
+    await e.at("intent", about);
+    await mustHold(held.put((ledger) => ({ ...ledger, run: ledger.run && { ...ledger.run, begun: true }, open })));
+
+    await e.at("effect", about);
+    const answer = await send(e, effect, patchOf(run, { effect, live, key, step: name }));
+    await e.at("answer", about);
+    e.effectAnswered(plan.runbook, answer.kind);
+
+    if (answer.kind === "refused") throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
+    if (answer.kind === "conflict") {
+      // Surely not applied. A sick object's status moves many times a second: that alone is fought for a while.
+      const now = await e.reader.get(effect.object);
+      const onlyStatus = now !== null && now.metadata.uid === effect.object.uid && now.metadata.generation === live.metadata.generation;
+      if (!onlyStatus) moved += 1;
+      if (moved > MAX_MOVED || e.clock.monotonic() - began > CHURN_MS) {
+        throw new Halt({ kind: "stopped", reason: "changed-world", says: `${nameOf(effect.object)} kept changing under the write`, trace: [] });
+      }
+      continue;
+    }
+    if (answer.kind === "unknown") {
+      const fenced = await fence(e.writer, open, mark(e, held));
+      await e.at("look", about);
+      const verdict = await look(e.reader, open, fenced);
+      if (verdict === "did-not") continue;
+      if (verdict === "cannot-tell") throw new Halt({ kind: "stopped", reason: "cannot-tell", says: cannotTell(plan, answer.says), trace: [] });
+    }
+    await mustHold(held.put((ledger) => settledDone(ledger, key, record, e.clock.now())));
+    await e.at("done", about);
+    return journal(e, run, name, answer.kind === "unknown" ? "done, although the answer was lost" : "done");
+  }
+}
+
+/** Number 6: record, control, guards, cooldown, and last the target itself. */
+async function checkAgain(e: EnginePorts, run: Underway, prepare: () => Promise<Effect>): Promise<{ effect: Effect; live: KubeObject }> {
+  const { held, plan } = run;
+  const now = await e.records.get(run.record.id);
+  if (now === null || now.state !== "running" || now.lost || now.plan?.nonce !== plan.nonce || now.run?.token !== held.token) {
+    throw new Halt({ kind: "stopped", reason: "lost-memory", says: "the record of this run is gone or belongs to another run by now", trace: [] });
+  }
+  if (now.run.abort !== null) throw new Halt({ kind: "stopped", reason: "aborted", says: `${now.run.abort.by} stopped it`, trace: [] });
+  if (held.ledger.ops.length + held.ledger.ends.length >= MAX_ENTRIES) {
+    throw new Halt({ kind: "stopped", reason: "ledger-full", says: `the ledger of ${nameOf(plan.target)} holds ${MAX_ENTRIES} entries younger than a week`, trace: [] });
+  }
+  const gate = await e.check(now, run.remedy);
+  if (gate.held !== null) throw new Halt({ kind: "stopped", reason: gate.held.reason, says: gate.held.says, trace: gate.trace });
+  let effect: Effect;
+  try {
+    effect = await prepare();
+  } catch (error) {
+    if (error instanceof ChangedWorld) throw new Halt({ kind: "changed-world", says: error.message, trace: gate.trace });
+    throw error;
+  }
+  const live = await e.reader.get(effect.object);
+  if (live === null) throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is gone`, trace: gate.trace });
+  if (live.metadata.uid !== effect.object.uid) {
+    throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is another object now: expected UID ${effect.object.uid}, found ${live.metadata.uid}`, trace: gate.trace });
+  }
+  const changed = effect.changed(live);
+  if (changed !== null) throw new Halt({ kind: "changed-world", says: changed, trace: gate.trace });
+  return { effect, live };
+}
+
+async function reserve(e: EnginePorts, run: Underway): Promise<void> {
+  const ledgerRun = run.held.ledger.run;
+  if (ledgerRun === null || ledgerRun.begun) return;
+  const no = await e.reserve(run.record, ledgerRun.id);
+  if (no !== null) throw new Halt({ kind: "stopped", reason: no.reason, says: no.says, trace: [] });
+}
+
+type Answer = { kind: "applied" } | { kind: "conflict" } | { kind: "refused"; reason: Reason; says: string } | { kind: "unknown"; says: string };
+
+async function send(e: EnginePorts, effect: Effect, patch: JsonPatchOp[]): Promise<Answer> {
+  try {
+    await e.writer.jsonPatch(effect.object, patch, { timeoutMs: e.effectTimeoutMs });
+    return { kind: "applied" };
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    if (error.conflict) return { kind: "conflict" };
+    const says = `the API server answered: ${error.message}`;
+    if (error.forbidden) return { kind: "refused", reason: "forbidden", says };
+    if (error.status !== null && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {
+      return { kind: "refused", reason: "refused", says };
+    }
+    return { kind: "unknown", says };
+  }
+}
+
+/** The change, the operation's key and the precondition in one JSON patch: all of it happens or none. */
+function patchOf(run: Underway, of: { effect: Effect; live: KubeObject; key: string; step: string }): JsonPatchOp[] {
+  const { live, effect } = of;
+  const stamp = { key: of.key, run: run.held.ledger.run?.id ?? "", step: of.step, incident: run.record.id, at: run.held.ledger.open?.at ?? "" };
+  return [
+    { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
+    ...(live.metadata.annotations === undefined ? [{ op: "add" as const, path: "/metadata/annotations", value: {} }] : []),
+    { op: "add", path: `/metadata/annotations/${LAST_OP.replace("/", "~1")}`, value: JSON.stringify(stamp) },
+    ...effect.patch(live),
+  ];
+}
+
+/** `ops` += key, `open` = null. */
+export function settledDone(ledger: HeldLease["ledger"], key: string, record: IncidentRecord, now: number): HeldLease["ledger"] {
+  const fingerprint = record.identity.split("@")[0] ?? "";
+  const ops = ledger.ops.some((op) => op.key === key) ? ledger.ops : [...ledger.ops, { key, fingerprint, at: iso(now) }];
+  return { ...ledger, ops, open: null };
+}
+
+async function journal(e: EnginePorts, run: Underway, step: string, says: string): Promise<void> {
+  await e.transition(run.record.id, { type: "stepDone", token: run.held.token, step, says, at: e.clock.now() }, e.holder);
+}
+
+export async function mustHold(written: Promise<boolean>): Promise<void> {
+  if (!(await written)) throw new Halt({ kind: "lease-lost" });
+}
+
+/** What the fence leaves on the target: the token and who holds it. */
+export function mark(e: EnginePorts, held: { token: number }): string {
+  return `${held.token} ${e.holder}`;
+}
+
+export function cannotTell(plan: Plan, says: string): string {
+  const changes = plan.changes.map((c) => `${nameOf(c.object)} ${c.field}: ${c.from} → ${c.to}`).join("; ");
+  return `it cannot be told whether this was done: ${changes}. ${says} Look at the object before doing anything.`;
+}
