@@ -4,6 +4,7 @@
  */
 import type { Alert } from "../alert/alert.js";
 import type { Diagnosis } from "../runbook.js";
+import type { Target } from "../target/target.js";
 import { type Approval, type GuardTrace, type IncidentAlert, type IncidentRecord, isLive, type Plan } from "./incident.js";
 import { type Outcome, type Reason, reasons } from "./reasons.js";
 
@@ -15,8 +16,9 @@ export type Event =
   | { type: "resolved"; identity: string; endsAt: string | null; lastSeen: number }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "lost" }
-  | { type: "suppressed"; reason: Reason; says: string; wouldHave?: string; handOff?: string; joined?: string; guards?: GuardTrace[] }
-  | { type: "held"; reason: Reason; says: string; handOff?: string; guards?: GuardTrace[] }
+  | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
+  | { type: "suppressed"; reason: Reason; says: string; wouldHave?: string; handOff?: string; joined?: string; guards?: GuardTrace[]; plan?: Plan }
+  | { type: "held"; reason: Reason; says: string; handOff?: string; guards?: GuardTrace[]; plan?: Plan }
   | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
   | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
   | { type: "yes"; approval: Approval }
@@ -83,6 +85,12 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
     case "diagnosed":
       next.diagnosis = event.diagnosis;
       return done();
+    case "targeted":
+      if (record.state !== "open") return no(`it is ${record.state}`);
+      next.target = event.target;
+      next.rule = event.rule;
+      next.runbook = event.runbook;
+      return done();
     case "lost":
       if (record.state !== "open") return no(`it is ${record.state}`);
       next.state = "running";
@@ -94,12 +102,14 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       next.wouldHave = event.wouldHave ?? null;
       next.handOff = event.handOff ?? null;
       next.joined = event.joined ?? null;
+      next.plan = event.plan ?? null;
       if (event.guards) next.guards = event.guards;
       end(next, now, { outcome: "suppressed", reason: event.reason, says: event.says });
       return done("tell");
     case "held":
       if (record.state !== "open") return no(`it is ${record.state}`);
       next.handOff = event.handOff ?? null;
+      next.plan = event.plan ?? null;
       if (event.guards) next.guards = event.guards;
       end(next, now, { outcome: "held", reason: event.reason, says: event.says });
       return done("tell");

@@ -37,7 +37,10 @@ elseif rev ~= ARGV[1] then
 end
 redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'json', ARGV[3], 'live', ARGV[5])
 if ARGV[5] == '1' then redis.call('PERSIST', KEYS[1]) else redis.call('EXPIRE', KEYS[1], ARGV[10]) end
-if ARGV[7] == '1' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[10]) end
+if ARGV[7] == '1' then
+  local holder = redis.call('GET', KEYS[2])
+  if not holder or holder == ARGV[4] or ARGV[5] == '1' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[10]) end
+end
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[8], ARGV[4]) else redis.call('ZREM', KEYS[3], ARGV[4]) end
 redis.call('ZADD', KEYS[4], ARGV[8], ARGV[4])
 for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end

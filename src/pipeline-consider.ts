@@ -1,0 +1,309 @@
+/** Considers one open incident: match → resolve → diagnose → plan → guard → record. Part of the hall. */
+import { redact } from "./log.js";
+import { ClusterError, nameOf } from "./cluster.js";
+import { sealApproval } from "./approval/seal.js";
+import { messageOf, UnavailableError } from "./errors.js";
+import { leaseName, opKey } from "./execution/keys.js";
+import type { JobEnd } from "./execution/ports.js";
+import { runGate } from "./guard/gate.js";
+import { ownersOf } from "./owner/owners.js";
+import { needsTarget } from "./pipeline-open.js";
+import type { PipelinePorts } from "./pipeline-ports.js";
+import { makePlan } from "./plan/plan.js";
+import { decide } from "./policy/decide.js";
+import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from "./policy/policy.js";
+import { type IncidentRecord, isLive, type Plan } from "./record/incident.js";
+import type { Event } from "./record/machine.js";
+import type { Reason } from "./record/reasons.js";
+import { type AnyRemedy, type Diagnosis, isSkip, type JsonPatchOp, type Target } from "./runbook.js";
+import { resolveTarget } from "./target/resolve.js";
+
+const DONE: JobEnd = { end: "done" };
+const again = (inMs: number): JobEnd => ({ end: "again", inMs });
+const WHO = "nightshift";
+/** The Lease is held by somebody else's run: looked at again this soon. */
+const LEASE_HELD_MS = 5000;
+const UNAVAILABLE_MS = 2000;
+/** A record past its deadline pages again this much later, while it stays undecided. */
+const OVERDUE_AGAIN_MS = 15 * 60_000;
+
+export async function considerIncident(p: PipelinePorts, incident: string): Promise<JobEnd> {
+  const record = await p.records.get(incident);
+  if (record === null || record.state !== "open") return DONE;
+  try {
+    return await considered(p, record);
+  } catch (error) {
+    if (!(error instanceof ClusterError) && !(error instanceof UnavailableError)) throw error;
+    // Something could not be asked. No outcome without the Lease; a passed deadline brings a person.
+    p.log.warn({ incident, error }, "could not be considered yet");
+    if (p.clock.now() < record.deadline) return again(UNAVAILABLE_MS);
+    const says = `it could not be decided in time: ${messageOf(error)}`;
+    await p.transition(incident, { type: "overdue", says, deadline: p.clock.now() + OVERDUE_AGAIN_MS }, WHO);
+    return again(5 * UNAVAILABLE_MS);
+  }
+}
+
+async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<JobEnd> {
+  let record = opened;
+  const lead = leading(p, record);
+  const move = async (event: Event): Promise<JobEnd> => {
+    const moved = await p.transition(record.id, event, WHO);
+    if (moved.changed && !isLive(moved.record.state)) p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
+    return DONE;
+  };
+  const held = (reason: Reason, says: string, more: Partial<Extract<Event, { type: "held" }>> = {}) => move({ type: "held", reason, says, ...more });
+  const suppressed = (reason: Reason, says: string, more: Partial<Extract<Event, { type: "suppressed" }>> = {}) =>
+    move({ type: "suppressed", reason, says, ...more });
+
+  const { decision } = lead;
+  if (needsTarget(decision) && record.target === null && decision.target !== null && !record.resolved) {
+    const found = await resolveTarget(decision.target, lead.alert, p.reader);
+    if (!("target" in found)) return held(found.reason, found.says);
+    const other = await p.records.byTarget(`${found.target.cluster}/${found.target.uid}`);
+    const there = other === null || other === record.id ? null : await p.records.get(other);
+    if (there && isLive(there.state)) {
+      for (const alert of record.alerts) await p.transition(there.id, { type: "firing", alert, rule: alert.rule }, WHO);
+      return suppressed("joined", `${nameOf(found.target)} has the incident ${there.id}`, { joined: there.id });
+    }
+    const moved = await p.transition(record.id, { type: "targeted", target: found.target, rule: decision.rule?.name ?? null, runbook: decision.runbook }, WHO);
+    if (!moved.changed) return DONE;
+    record = moved.record;
+  } else if (decision.rule?.name !== record.rule && record.target !== null) {
+    const moved = await p.transition(record.id, { type: "targeted", target: record.target, rule: decision.rule?.name ?? null, runbook: decision.runbook }, WHO);
+    if (!moved.changed) return DONE;
+    record = moved.record;
+  }
+
+  // An outcome is recorded only after the target's Lease was read.
+  const remedy = decision.runbook === null ? undefined : p.runbooks.get(decision.runbook);
+  if (record.target !== null) {
+    const lease = await p.leases.read(leaseName(record.cluster, record.target.uid));
+    const run = lease?.ledger.run;
+    if (run?.begun && run.identity === record.identity) return move({ type: "lost" });
+    if (lease && remedy?.kind === "remedy" && decision.decision === "remediate" && !record.resolved) {
+      const busy = (run && run.incident !== record.id) || (await p.holderLives(lease));
+      if (busy) return p.clock.now() < record.deadline ? again(LEASE_HELD_MS) : held("lease-held", `${nameOf(record.target)} is being worked on by ${run?.id ?? lease.holder}`);
+      const before = doneBefore(p, record, { rule: decision.rule, remedy, ops: lease.ledger.ops, ends: lease.ledger.ends });
+      if (before !== null) return held("done-before", before);
+    }
+  }
+  if (record.resolved) return suppressed("not-active", "every alert of it had resolved before it was considered");
+  if (decision.decision === "ignore") return suppressed(decision.reason ?? "ignored", decision.says);
+  if (decision.decision === "escalate") return held(decision.reason ?? "escalated", decision.says);
+
+  if (decision.decision === "diagnose" || decision.decision === "hold" || remedy?.kind !== "remedy") {
+    const name = remedy?.kind === "remedy" ? remedy.diagnosis : (decision.runbook ?? "");
+    await diagnose(p, record, { runbook: name, params: remedy?.kind === "remedy" ? {} : decision.params });
+    if (decision.decision === "hold") return held(decision.reason ?? "protected", decision.says);
+    const says = decision.says || "read only: nothing is changed";
+    return wakesPeople({ severity: record.severity }) ? held("diagnosis", says) : suppressed("diagnosis", says);
+  }
+  return remediate(p, record, { decision, remedy, held, suppressed });
+}
+
+interface Lead {
+  decision: Decision;
+  alert: IncidentRecord["alerts"][number];
+}
+
+/** Among the firing alerts the rule that stands first wins. */
+function leading(p: PipelinePorts, record: IncidentRecord): Lead {
+  const policy = p.policy();
+  const firing = record.alerts.filter((alert) => alert.status === "firing");
+  const all = (firing.length > 0 ? firing : record.alerts).map((alert) => ({ alert, decision: decide(policy, { ...alert, status: "firing" }) }));
+  all.sort((a, b) => (a.decision.rule?.position ?? Number.MAX_SAFE_INTEGER) - (b.decision.rule?.position ?? Number.MAX_SAFE_INTEGER));
+  const [first] = all;
+  if (!first) throw new Error(`incident ${record.id} holds no alert`);
+  return first;
+}
+
+function doneBefore(
+  p: PipelinePorts,
+  record: IncidentRecord,
+  of: { rule: Rule | null; remedy: AnyRemedy; ops: { key: string; at: string }[]; ends: { identity: string; outcome: string; at: string }[] },
+): string | null {
+  const window = of.rule?.guards.budget.target.withinMs ?? 0;
+  const recent = of.ops.filter((op) => p.clock.now() - Date.parse(op.at) < window).at(-1);
+  if (recent) return `an operation on this target at ${recent.at} lies within the cooldown of ${Math.round(window / 60_000)} min: a person should look why it still fires`;
+  const ended = of.ends.findLast((end) => end.identity === record.identity);
+  if (ended) return `a run for this very alert ended as ${ended.outcome} at ${ended.at}`;
+  const uid = record.target?.uid ?? "";
+  const mine = (step: string) => opKey({ identity: record.identity, runbook: of.remedy.name, step, targetUid: uid });
+  const steps = record.plan?.steps ?? [];
+  return steps.some((step) => of.ops.some((op) => op.key === mine(step))) ? "a step for this very alert is already in the target's ledger" : null;
+}
+
+async function diagnose(p: PipelinePorts, record: IncidentRecord, of: { runbook: string; params: unknown }): Promise<void> {
+  const runbook = p.runbooks.get(of.runbook);
+  if (runbook?.kind !== "diagnosis" || record.target === null) return;
+  let diagnosis: Diagnosis;
+  try {
+    diagnosis = await runbook.diagnose({
+      target: record.target,
+      params: of.params ?? {},
+      alerts: record.alerts,
+      cluster: p.reader,
+      now: p.clock.now(),
+      redact,
+      logLines: p.settings.logLines,
+    });
+  } catch (error) {
+    // A diagnosis that fails never stops what follows: the person is told that there is none, and why.
+    diagnosis = { headline: [`no diagnosis: ${redact(messageOf(error))}`], details: [], logs: [] };
+  }
+  await p.transition(record.id, { type: "diagnosed", diagnosis }, WHO);
+}
+
+/** Whether any firing alert of the incident is active at an Alertmanager now. */
+export async function incidentActivity(p: PipelinePorts, record: IncidentRecord): Promise<"active" | "not-active" | "unknown"> {
+  if (p.alertmanagers === null) return "unknown";
+  let unknown = false;
+  for (const alert of record.alerts) {
+    if (alert.status !== "firing") continue;
+    const activity = await p.alertmanagers.activity(alert.identity);
+    if (activity === "active") return "active";
+    if (activity === "unknown") unknown = true;
+  }
+  return unknown ? "unknown" : "not-active";
+}
+
+interface Ends {
+  decision: Decision;
+  remedy: AnyRemedy;
+  held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
+  suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
+}
+
+async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Promise<JobEnd> {
+  const { decision, remedy, held, suppressed } = of;
+  const { rule } = decision;
+  const target = record.target;
+  if (rule === null || target === null) return held("error", "a remedy without rule or target");
+  const autonomy = ceiling(p, rule, remedy);
+  const activity = await incidentActivity(p, record);
+  if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
+  if (activity === "unknown" && autonomy.level !== "observe") return held("unavailable", "no Alertmanager could be asked whether it still fires");
+  await diagnose(p, record, { runbook: remedy.diagnosis, params: {} });
+  const observing = autonomy.level === "observe";
+  const refuse = (reason: Reason, says: string, handOff?: string) =>
+    observing
+      ? suppressed("observed", autonomy.says, { wouldHave: `I would have held it: ${says}`, ...(handOff ? { handOff } : {}) })
+      : held(reason, says, handOff ? { handOff } : {});
+  if (!remedy.kinds.includes(target.kind)) return refuse("unsupported-kind", `${remedy.name} acts on ${remedy.kinds.join(", ")}, found ${nameOf(target)}`);
+  const object = await p.reader.get(target);
+  if (object === null || object.metadata.uid !== target.uid) return refuse("target-not-found", `${nameOf(target)} is gone or is another object by now`);
+
+  const context = { target, params: decision.params ?? {}, alerts: record.alerts.filter((a) => a.status === "firing"), cluster: p.reader, now: p.clock.now() };
+  const owners = await ownersOf(target, object, p.reader);
+  const draft = await remedy.plan({ ...context, owners, settings: { rollbackHealthMs: rule.guards.rollback.healthMs } });
+  if (isSkip(draft)) {
+    p.metrics.plans.inc({ runbook: remedy.name, result: "skipped" });
+    return refuse(draft.skip, draft.sentence, draft.handOff);
+  }
+  const stamp = { ms: p.clock.now(), expiresMs: rule.approval.expiresMs, nonce: p.random(16), autonomy: autonomy.level, dryRun: "" };
+  const plan: Plan = makePlan(draft, { incident: record.id, remedy, params: (decision.params ?? {}) as Plan["params"], target }, stamp);
+  const gate = await runGate(
+    p.guards,
+    {
+      at: "plan",
+      incident: record,
+      rule,
+      policy: p.policy(),
+      plan,
+      target,
+      runbook: remedy,
+      settings: rule.guards,
+      cluster: p.reader,
+      world: p.guardWorld(record, { plan, rule, remedy, target }),
+      ownNamespace: p.settings.namespace,
+      now: p.clock.now(),
+    },
+    { timeoutMs: p.settings.guardTimeoutMs, log: p.log },
+  );
+  for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
+  const others = otherPlans(p, record, rule);
+  const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") => p.metrics.plans.inc({ runbook: remedy.name, result });
+
+  if (observing) {
+    counted("observed");
+    const but = gate.held ? `, and would have been held: ${gate.held.says}` : "";
+    return suppressed("observed", autonomy.says, { wouldHave: `I would have: ${plan.sentence}${but}`, guards: gate.trace, plan });
+  }
+  if (gate.held) {
+    counted("held");
+    return held(gate.held.reason, gate.held.says, { guards: gate.trace, plan });
+  }
+  const dryRun = await dryRunOf(p, remedy, { ...context, plan });
+  if (dryRun.refused) {
+    counted("held");
+    return held("refused", dryRun.says, { guards: gate.trace, plan });
+  }
+  plan.dryRun = dryRun.says;
+  if (autonomy.level === "propose") {
+    counted("proposed");
+    const more = { guards: gate.trace, plan };
+    return wakesPeople({ severity: record.severity }) ? held(autonomy.reason, autonomy.says, more) : suppressed(autonomy.reason, autonomy.says, more);
+  }
+  if (autonomy.level === "auto") {
+    counted("auto");
+    const bound = { incident: record.id, nonce: plan.nonce, digest: plan.digest, by: "policy", at: p.clock.now() };
+    const approval = { by: "policy", name: "the policy", at: bound.at, nonce: plan.nonce, digest: plan.digest, mac: sealApproval(p.keys()[0] ?? "", bound) };
+    await p.transition(record.id, { type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
+    p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
+    return DONE;
+  }
+  counted("asked");
+  const needed = Math.max(rule.approval.count, remedy.risk === "C" ? 2 : 1);
+  // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
+  const page = wakesPeople({ severity: record.severity }) || p.slack === null;
+  await p.transition(record.id, { type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
+  p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
+  return DONE;
+}
+
+/** How far this rule may go, and in which words it stops there. */
+function ceiling(p: PipelinePorts, rule: Rule, remedy: AnyRemedy): { level: Autonomy; reason: Reason; says: string } {
+  const lowest = (a: Autonomy, b: Autonomy) => autonomies[Math.min(autonomies.indexOf(a), autonomies.indexOf(b))] ?? "observe";
+  let level = rule.autonomy;
+  let reason: Reason = level === "observe" ? "observed" : "proposed";
+  let says = `rule ${rule.name} has autonomy ${level}`;
+  if (p.pager === null && lowest(level, "propose") !== level) {
+    level = "propose";
+    reason = "no-pager";
+    says = "there is no PagerDuty routing key, so that nobody could be woken if it failed: set PAGERDUTY_ROUTING_KEY";
+  }
+  if (remedy.risk !== "A") level = lowest(level, "approve");
+  return { level, reason, says };
+}
+
+/** Runs the steps with a writer whose writes the API server checks and throws away. */
+async function dryRunOf(p: PipelinePorts, remedy: AnyRemedy, context: { target: Target; plan: Plan } & Record<string, unknown>): Promise<{ refused: boolean; says: string }> {
+  const writer = p.dryRunner;
+  if (writer === null) return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
+  try {
+    await remedy.execute({
+      ...(context as unknown as Parameters<AnyRemedy["execute"]>[0]),
+      step: async (_name, prepare) => {
+        const effect = await prepare();
+        const live = await p.reader.get(effect.object);
+        if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
+        const pin: JsonPatchOp[] = live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
+        await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });
+      },
+    });
+    return { refused: false, says: "the API server accepts the change (dry run)" };
+  } catch (error) {
+    if (error instanceof ClusterError && error.fateUnknown) throw error;
+    return { refused: true, says: `the API server does not accept the change in a dry run: ${messageOf(error)}` };
+  }
+}
+
+function otherPlans(p: PipelinePorts, record: IncidentRecord, rule: Rule): string[] {
+  const policy = p.policy();
+  const names = new Set<string>();
+  for (const alert of record.alerts) {
+    const other = decide(policy, { ...alert, status: "firing" });
+    if (other.rule && other.rule.name !== rule.name) names.add(`${alert.labels["alertname"] ?? ""}: ${other.runbook ?? other.decision} (rule ${other.rule.name})`);
+  }
+  return [...names];
+}

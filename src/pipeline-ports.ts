@@ -1,0 +1,61 @@
+/** What the pipeline needs of the outside; app.ts fills it. */
+import type { Clock, RandomHex } from "./clock.js";
+import type { ClusterReader, ClusterWriter } from "./cluster.js";
+import type { EnginePorts, JobEnd } from "./execution/ports.js";
+import type { LeaseStore, LeaseView } from "./execution/lease.js";
+import type { Guard, GuardWorld } from "./guard/guard.js";
+import type { Log } from "./log.js";
+import type { Metrics } from "./metrics.js";
+import type { PagerPort, SlackPort } from "./notify/notify.js";
+import type { Policy, Rule } from "./policy/policy.js";
+import type { Job } from "./queue/jobs.js";
+import type { IncidentRecord, Plan } from "./record/incident.js";
+import type { FactStore, RecordStore } from "./record/store.js";
+import type { Transition } from "./record/transition.js";
+import type { AnyRemedy, Runbook, Target } from "./runbook.js";
+import type { AlertmanagerReader } from "./verify/metrics.js";
+
+export interface PipelinePorts {
+  clock: Clock;
+  random: RandomHex;
+  log: Log;
+  metrics: Metrics;
+  settings: {
+    cluster: string;
+    namespace: string;
+    install: string;
+    url: string;
+    maxAlerts: number;
+    maxLabelLength: number;
+    /** Log lines that a diagnosis reads. */
+    logLines: number;
+    guardTimeoutMs: number;
+  };
+  policy(): Policy;
+  runbooks: ReadonlyMap<string, Runbook>;
+  guards: readonly Guard[];
+  records: RecordStore;
+  facts: FactStore;
+  transition: Transition;
+  add(job: Job, delayMs?: number): Promise<void>;
+  /** True while more is waiting than the limits allow. */
+  overloaded(): boolean;
+  reader: ClusterReader;
+  leases: LeaseStore;
+  holderLives(view: LeaseView): Promise<boolean>;
+  /** Writes that the API server checks and throws away; null where this role has no writer. */
+  dryRunner: ClusterWriter | null;
+  alertmanagers: AlertmanagerReader | null;
+  guardWorld(record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld;
+  slack: SlackPort | null;
+  pager: PagerPort | null;
+  /** User ids on call at PagerDuty; null where it cannot be asked. */
+  onCall(): Promise<string[] | null>;
+  /** Keys of the approvals' HMAC, the newest first; they are not in Redis. */
+  keys(): string[];
+  /** Only where the role carries out: the engine's own ports, without those that the pipeline fills. */
+  engine: Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom"> &
+    Pick<EnginePorts, "reserve" | "symptom" | "verdict"> | null;
+}
+
+export type { JobEnd };
