@@ -221,6 +221,9 @@ async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Pr
     { timeoutMs: p.settings.guardTimeoutMs, log: p.log },
   );
   for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
+  if (gate.trace.some((one) => one.guard === "storm" && one.holds) && (await p.facts.stormOpen()) === null) {
+    await p.facts.setStorm(p.clock.now(), p.clock.now() + rule.guards.storm.quietMs);
+  }
   const others = otherPlans(p, record, rule);
   const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") => p.metrics.plans.inc({ runbook: remedy.name, result });
 

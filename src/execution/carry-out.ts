@@ -1,6 +1,5 @@
 /** Carries out one approved plan, whatever crashes: PROTOCOL section 4. It always starts at number 1. */
 import { iso } from "../clock.js";
-import { nameOf } from "../cluster.js";
 import type { IncidentRecord } from "../record/incident.js";
 import { type Outcome, type Reason, reasonNames, reasons } from "../record/reasons.js";
 import { type Fenced, fence, look } from "./fence.js";
@@ -74,8 +73,8 @@ async function take(e: EnginePorts, record: IncidentRecord, of: { name: string; 
       begun: false,
     };
   }
-  const target = record.target ? `${record.cluster} ${nameOf(record.target)} ${record.target.uid}` : "";
-  return e.leases.write(of.name, of.view, { holder: e.holder, token: (of.view?.token ?? 0) + 1, ledger, target });
+  const target = record.target === null ? {} : { target: JSON.stringify(record.target) };
+  return e.leases.write(of.name, of.view, { holder: e.holder, token: (of.view?.token ?? 0) + 1, ledger, ...target });
 }
 
 interface Taken {

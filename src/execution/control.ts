@@ -6,6 +6,7 @@ import type { Control, Pause } from "../guard/guard.js";
 import { fence } from "./fence.js";
 import type { LeaseStore } from "./lease.js";
 import type { ClusterWriter } from "../cluster.js";
+import type { Target } from "../target/target.js";
 
 export const CONTROL_CONFIGMAP = "nightshift-control";
 
@@ -103,10 +104,10 @@ function parse(found: KubeObject): Control {
  * Takes every held or open Lease away, so that a frozen worker that wakes meets 409 on intent and on effect: fence the
  * object of `open`, then PUT holder = none, token + 1; again on conflict. PROTOCOL section 6. Returns how many.
  */
-export async function revokeLeases(leases: LeaseStore, writer: ClusterWriter, covers: (targetText: string) => boolean): Promise<number> {
+export async function revokeLeases(leases: LeaseStore, writer: ClusterWriter, covers: (target: Target | null) => boolean): Promise<number> {
   let revoked = 0;
   for (const seen of await leases.all()) {
-    if (!covers(seen.raw.metadata.annotations?.["nightshift.dev/target"] ?? "")) continue;
+    if (!covers(seen.target)) continue;
     for (let attempt = 0; attempt < 20; attempt += 1) {
       const view = attempt === 0 ? seen : await leases.read(seen.name);
       if (view === null || (view.holder === "" && view.ledger.open === null)) break;

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { type Clock, iso } from "../clock.js";
 import { ClusterError, type KubeObject, type ObjectRef, type OwnObjects } from "../cluster.js";
 import { TerminalError } from "../errors.js";
+import type { Target } from "../target/target.js";
 import { emptyLedger, type Ledger } from "./ledger.js";
 
 export const LEDGER_ANNOTATION = "nightshift.dev/ledger";
@@ -26,6 +27,8 @@ export interface LeaseView {
   renewTime: string;
   durationSeconds: number;
   ledger: Ledger;
+  /** Whose Lease it is; null where the annotation cannot be read. */
+  target: Target | null;
   /** The object itself: labels and other annotations are kept when it is written. */
   raw: KubeObject;
 }
@@ -132,6 +135,7 @@ function viewOf(lease: KubeObject): LeaseView {
     renewTime: lease.spec?.renewTime ?? "",
     durationSeconds: lease.spec?.leaseDurationSeconds ?? 0,
     ledger: parseLedger(lease.metadata.name, lease.metadata.annotations?.[LEDGER_ANNOTATION]),
+    target: parseTarget(lease.metadata.annotations?.[TARGET_ANNOTATION]),
     raw: lease,
   };
 }
@@ -153,6 +157,23 @@ export function parseLedger(lease: string, text: string | undefined): Ledger {
     );
   }
   return parsed.data;
+}
+
+const targetSchema = z.object({
+  cluster: z.string(),
+  apiVersion: z.string(),
+  kind: z.string(),
+  namespace: z.string(),
+  name: z.string(),
+  uid: z.string(),
+});
+
+function parseTarget(text: string | undefined): Target | null {
+  try {
+    return targetSchema.parse(JSON.parse(text ?? ""));
+  } catch {
+    return null;
+  }
 }
 
 /** Entries older than a week go; nothing younger ever does. */

@@ -230,7 +230,7 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       note(next, now, "abort", `${event.by} asked to stop it: at the next safe point`);
       return done("carryOut", "tell");
     case "stillFiring":
-      if (record.state !== "suppressed" || record.resolved) return no(`it is ${record.state}`);
+      if (record.state !== "suppressed") return no(`it is ${record.state}`);
       end(next, now, { outcome: "held", reason: "still-firing", says: event.says });
       return done("tell");
     case "orphan":
@@ -268,13 +268,13 @@ export function incidentAlert(alert: Alert, rule: string | null): IncidentAlert 
   return { ...alert, rule, count: 1, lastSeen: alert.receivedAt };
 }
 
-/** Whether a record needs the sweep's attention: live, a page outstanding, or suppressed while it may still fire. */
+/** Whether a record needs the sweep's attention: live, a page outstanding, or left alone as no longer active. */
 export function needsAttention(record: IncidentRecord): boolean {
   return (
     isLive(record.state) ||
     record.page === "wanted" ||
     record.pageResolve === "wanted" ||
-    (record.state === "suppressed" && !record.resolved && record.reason !== "joined")
+    (record.state === "suppressed" && (record.reason === "not-active" || record.reason === "resolved"))
   );
 }
 

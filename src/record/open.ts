@@ -58,6 +58,31 @@ export function newRecord(alert: Alert, of: { cluster: string; decision: Decisio
   };
 }
 
+/**
+ * The record of a begun run that Redis forgot, rebuilt from what its Lease says: only to be settled and told, never to be
+ * carried on.
+ */
+export function lostRecord(run: { incident: string; identity: string; runbook: string }, target: Target, now: number): IncidentRecord {
+  const [fingerprint = "", startsAt = ""] = run.identity.split("@");
+  const alert: Alert = {
+    identity: run.identity,
+    fingerprint,
+    startsAt,
+    endsAt: null,
+    status: "firing",
+    labels: { alertname: "unknown: forgotten with Redis" },
+    annotations: {},
+    generatorURL: "",
+    groupKey: null,
+    receiver: "",
+    externalURL: "",
+    receivedAt: now,
+  };
+  const decision: Decision = { decision: "hold", reason: "lost-memory", says: "", rule: null, runbook: run.runbook, params: {}, target: null };
+  const record = newRecord(alert, { cluster: target.cluster, decision, target, now });
+  return { ...record, id: run.incident, dedupKey: dedupKeyOf(null, run.incident), state: "running", lost: true, pageSeverity: "critical" };
+}
+
 function pageSeverity(severity: string, decision: Decision): IncidentRecord["pageSeverity"] {
   const asked = decision.rule?.escalate.severity ?? "from-alert";
   if (asked !== "from-alert") return asked;

@@ -22,6 +22,8 @@ export interface RecordStore {
   get(id: string): Promise<IncidentRecord | null>;
   /** The incident that holds this alert, live or ended. */
   byIdentity(identity: string): Promise<string | null>;
+  /** As `byIdentity`, for alerts read from Alertmanager's API, which cuts startsAt to milliseconds. */
+  byMillisecond(fingerprint: string, startsAtMs: number): Promise<string | null>;
   /** The newest incident of the target, live or ended. */
   byTarget(targetKey: string): Promise<string | null>;
   /** Stores a new record unless its id, one of its alerts, or a live incident of its target is there already. */

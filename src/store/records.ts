@@ -14,14 +14,14 @@ const AUDIT_LENGTH = 200_000;
 /**
  * One script for every write. `rev` is random: after a failover that loses a suffix, a counter would come round to the
  * same number with other content.
- * KEYS: record, target index, attention, recent, audit, identity indexes…
- * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length
+ * KEYS: record, target index, attention, recent, audit, identity indexes…, then as many indexes by millisecond
+ * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length, identities
  */
 const COMMIT = `
 local rev = redis.call('HGET', KEYS[1], 'rev')
 if ARGV[1] == '' then
   if rev then return {'id', ARGV[4]} end
-  for i = 6, #KEYS do
+  for i = 6, 5 + tonumber(ARGV[13]) do
     local holder = redis.call('GET', KEYS[i])
     if holder then return {'identity', holder} end
   end
@@ -63,6 +63,7 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
       key("recent"),
       key("audit"),
       ...record.alerts.map((alert) => key("alert", alert.identity)),
+      ...record.alerts.map((alert) => key("alertms", `${alert.fingerprint}@${Date.parse(alert.startsAt)}`)),
     ];
     const live = isLive(record.state);
     const answer = await asking("store an incident", () =>
@@ -82,6 +83,7 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
         String(RECORD_TTL_S),
         JSON.stringify(audit),
         String(AUDIT_LENGTH),
+        String(record.alerts.length),
       ),
     );
     return answer as [string, string];
@@ -95,6 +97,7 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
   return {
     get,
     byIdentity: (identity) => asking("look up an alert", () => redis.get(key("alert", identity))),
+    byMillisecond: (fingerprint, startsAtMs) => asking("look up an alert", () => redis.get(key("alertms", `${fingerprint}@${startsAtMs}`))),
     byTarget: (targetKey) => asking("look up a target", () => redis.get(key("target", targetKey))),
     async create(record, audit): Promise<Created> {
       const [what, id] = await commit(record, "", audit);

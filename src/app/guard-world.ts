@@ -1,0 +1,89 @@
+/** Fills the guards' view of the world from the ports: part of the composition root. */
+import { verifyApproval } from "../approval/seal.js";
+import type { Budgets } from "../execution/budget.js";
+import type { ControlStore } from "../execution/control.js";
+import { leaseName } from "../execution/keys.js";
+import type { GuardWorld, StormView } from "../guard/guard.js";
+import type { AccessQuestion, ClusterReader } from "../cluster.js";
+import type { LeaseStore } from "../execution/lease.js";
+import type { Policy, Rule } from "../policy/policy.js";
+import type { IncidentRecord, Plan } from "../record/incident.js";
+import type { FactStore } from "../record/store.js";
+import type { AnyRemedy, Symptom, Target } from "../runbook.js";
+import type { AlertmanagerReader } from "../verify/metrics.js";
+
+export interface WorldPorts {
+  cluster: string;
+  alertmanagers: AlertmanagerReader | null;
+  reader: ClusterReader;
+  leases: LeaseStore;
+  budgets: Budgets;
+  control: ControlStore;
+  facts: FactStore;
+  policy(): Policy;
+  keys(): string[];
+  symptom(record: IncidentRecord): Promise<Symptom>;
+  /** Whether the writer's identity may do it. */
+  writerCan(question: AccessQuestion): Promise<boolean>;
+  now(): number;
+}
+
+export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld {
+  return {
+    async activity(identity) {
+      return w.alertmanagers === null ? "unknown" : w.alertmanagers.activity(identity);
+    },
+    symptom: () => w.symptom(record),
+    async ledger() {
+      return (await w.leases.read(leaseName(of.target.cluster, of.target.uid)))?.ledger ?? null;
+    },
+    budget: () => w.budgets.read(),
+    control: () => w.control.read(),
+    storm: () => stormView(w, of.rule),
+    async history(fingerprint) {
+      const [changes, lease] = await Promise.all([w.facts.changes(fingerprint), w.leases.read(leaseName(of.target.cluster, of.target.uid))]);
+      const attempts = (lease?.ledger.ops ?? []).filter((op) => op.fingerprint === fingerprint).map((op) => Date.parse(op.at));
+      return { changes, attempts };
+    },
+    async bound() {
+      for (const need of of.remedy.needs) {
+        const question = { ...need, namespace: of.target.namespace };
+        if (await w.writerCan(question)) continue;
+        return { ok: false, missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}` };
+      }
+      return { ok: true, missing: "" };
+    },
+    approvals() {
+      const { plan } = of;
+      const keys = w.keys();
+      const valid = new Set(
+        record.approvals
+          .filter((a) => a.nonce === plan.nonce && a.digest === plan.digest)
+          .filter((a) => keys.some((key) => verifyApproval(key, { incident: record.id, nonce: a.nonce, digest: a.digest, by: a.by, at: a.at }, a.mac)))
+          .map((a) => a.by),
+      ).size;
+      const needed = plan.autonomy === "auto" ? 1 : Math.max(record.needed, of.rule.approval.count, of.remedy.risk === "C" ? 2 : 1);
+      return { valid, needed, says: `${valid} of ${needed} approvals carry a valid seal for this plan` };
+    },
+  };
+}
+
+/** Whose alerts began to fire of late, beside how many workloads and nodes there are. Errors: ClusterError, UnavailableError. */
+async function stormView(w: WorldPorts, rule: Rule): Promise<StormView> {
+  const now = w.now();
+  const firing = await w.facts.firing(now - rule.guards.storm.withinMs);
+  const newly = firing.map(({ workload, since }) => {
+    const [cluster = "", kind = "", namespace = "", name = ""] = workload.split("/");
+    return { cluster, kind, namespace, name, since };
+  });
+  const namespaces = w.policy().clusters.find((c) => c.name === w.cluster)?.namespaces ?? [];
+  let managed: number | null = 0;
+  for (const namespace of namespaces) {
+    for (const kind of ["Deployment", "StatefulSet", "DaemonSet"]) {
+      managed += (await w.reader.list({ apiVersion: "apps/v1", kind, namespace })).length;
+    }
+  }
+  const nodes = await w.reader.list({ apiVersion: "v1", kind: "Node", namespace: "" });
+  const ready = (node: (typeof nodes)[number]) => (node.status?.conditions ?? []).some((c: { type: string; status: string }) => c.type === "Ready" && c.status === "True");
+  return { newly, managed: managed === 0 ? null : managed, nodesNotReady: nodes.filter((n) => !ready(n)).length, nodes: nodes.length, openSince: await w.facts.stormOpen() };
+}
