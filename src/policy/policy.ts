@@ -63,7 +63,7 @@ export interface Rule {
   line: number;
   match: Matcher[];
   does:
-    | { what: "runbook"; runbook: string; params: unknown; target: TargetTemplate }
+    | { what: "runbook"; runbook: string; diagnosis: boolean; params: unknown; target: TargetTemplate }
     | { what: "escalate" }
     | { what: "ignore" }
     | { what: "heartbeat"; everyMs: number };
