@@ -77,6 +77,7 @@ export async function runStep(e: EnginePorts, run: Underway, name: string, prepa
     await e.at("answer", about);
     e.effectAnswered(plan.runbook, answer.kind);
 
+    if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
     if (answer.kind === "refused") throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
     if (answer.kind === "conflict") {
       // Surely not applied. A sick object's status moves many times a second: that alone is fought for a while.
@@ -136,6 +137,12 @@ async function reserve(e: EnginePorts, run: Underway): Promise<void> {
   if (ledgerRun === null || ledgerRun.begun) return;
   const no = await e.reserve(run.record, ledgerRun.id);
   if (no !== null) throw new Halt({ kind: "stopped", reason: no.reason, says: no.says, trace: [] });
+}
+
+/** A patch that no longer fits what it was made for is refused as invalid before its version is looked at: that is a conflict. */
+async function movedSince(e: EnginePorts, effect: Effect, live: KubeObject): Promise<boolean> {
+  const now = await e.reader.get(effect.object);
+  return now !== null && now.metadata.uid === live.metadata.uid && now.metadata.resourceVersion !== live.metadata.resourceVersion && now.metadata.generation !== live.metadata.generation;
 }
 
 type Answer = { kind: "applied" } | { kind: "conflict" } | { kind: "refused"; reason: Reason; says: string } | { kind: "unknown"; says: string };

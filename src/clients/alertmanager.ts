@@ -1,0 +1,98 @@
+import { z } from "zod";
+import { messageOf, UnavailableError } from "../errors.js";
+import type { Log } from "../log.js";
+import type { ActiveAlert, AlertmanagerReader } from "../verify/metrics.js";
+import { fetchJson, splitUrl } from "./http.js";
+
+const TIMEOUT_MS = 5000;
+
+/** Alertmanager 0.25 leaves out what the newest specification requires: only what is used is asked for. */
+const alerts = z.array(
+  z.object({
+    fingerprint: z.string(),
+    startsAt: z.string(),
+    labels: z.record(z.string(), z.string()),
+    annotations: z.record(z.string(), z.string()).nullish(),
+    generatorURL: z.string().nullish(),
+    receivers: z.array(z.object({ name: z.string() })).nullish(),
+    status: z.object({ state: z.string() }).nullish(),
+  }),
+);
+
+export interface AlertmanagerClient extends AlertmanagerReader {
+  /** Version of each, or why it could not be asked. */
+  versions(): Promise<{ url: string; version: string | null; says: string }[]>;
+}
+
+/** The gate to every configured Alertmanager. `receiver` "" asks for all receivers. */
+export function createAlertmanagers(urls: readonly string[], receiver: string, log: Log): AlertmanagerClient {
+  const peers = urls.map(splitUrl);
+
+  async function ask(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
+    const query = new URLSearchParams({ active: "true", silenced: "false", inhibited: "false", unprocessed: "false" });
+    // The API takes an expression here: the name is quoted so that it stands for itself.
+    if (receiver !== "") query.set("receiver", receiver.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const parsed = alerts.safeParse(await fetchJson("Alertmanager", `${peer.base}/api/v2/alerts?${query}`, { headers: peer.headers, timeoutMs: TIMEOUT_MS }));
+    if (!parsed.success) throw new UnavailableError("ERR_UNREADABLE", "Alertmanager answered its alerts in a shape that is not known");
+    return parsed.data
+      .filter((alert) => alert.status?.state !== "suppressed")
+      .map((alert) => ({
+        fingerprint: alert.fingerprint,
+        startsAt: alert.startsAt,
+        labels: alert.labels,
+        annotations: alert.annotations ?? {},
+        generatorURL: alert.generatorURL ?? "",
+        receivers: (alert.receivers ?? []).map((r) => r.name),
+        externalURL: peer.base,
+      }));
+  }
+
+  return {
+    async activity(identity) {
+      const [fingerprint = "", startsAt = ""] = splitIdentity(identity);
+      let unknown = peers.length === 0;
+      const answers = await Promise.allSettled(peers.map(ask));
+      for (const answer of answers) {
+        if (answer.status === "rejected") {
+          unknown = true;
+          log.warn({ error: messageOf(answer.reason) }, "an Alertmanager could not be asked");
+        } else if (answer.value.some((alert) => alert.fingerprint === fingerprint && sameInstant(alert.startsAt, startsAt))) return "active";
+      }
+      return unknown ? "unknown" : "not-active";
+    },
+    async active() {
+      const seen = new Map<string, ActiveAlert>();
+      for (const peer of peers) {
+        for (const alert of await ask(peer)) {
+          const key = `${alert.fingerprint}@${Date.parse(alert.startsAt)}`;
+          if (!seen.has(key)) seen.set(key, alert);
+        }
+      }
+      return [...seen.values()];
+    },
+    async versions() {
+      return Promise.all(
+        peers.map(async (peer) => {
+          try {
+            const status = (await fetchJson("Alertmanager", `${peer.base}/api/v2/status`, { headers: peer.headers, timeoutMs: TIMEOUT_MS })) as {
+              versionInfo?: { version?: unknown };
+            };
+            return { url: peer.base, version: String(status.versionInfo?.version ?? "unknown"), says: "answers" };
+          } catch (error) {
+            return { url: peer.base, version: null, says: messageOf(error) };
+          }
+        }),
+      );
+    },
+  };
+}
+
+function splitIdentity(identity: string): [string, string] {
+  const at = identity.indexOf("@");
+  return [identity.slice(0, at), identity.slice(at + 1)];
+}
+
+/** The API cuts startsAt to milliseconds where the webhook has nanoseconds: two firings never lie that close. */
+function sameInstant(a: string, b: string): boolean {
+  return a === b || Math.floor(Date.parse(a)) === Math.floor(Date.parse(b));
+}
