@@ -25,6 +25,8 @@ export interface PipelinePorts {
     namespace: string;
     install: string;
     url: string;
+    /** Slack channel of incidents. */
+    channel: string;
     maxAlerts: number;
     maxLabelLength: number;
     /** Log lines that a diagnosis reads. */

@@ -177,7 +177,7 @@ export function createPipeline(p: PipelinePorts) {
     };
     const quiet = record.reason === "ignored" || record.reason === "heartbeat" || record.reason === "unmanaged" || (record.reason === "unmatched" && record.state === "suppressed");
     const joined = record.joined !== null || (record.state === "suppressed" && record.reason === "resolved" && record.slack === null && record.plan === null);
-    const noted = await tellPeople(record, { slack: quiet || joined ? null : p.slack, pager: p.pager, words });
+    const noted = await tellPeople(record, { slack: quiet || joined ? null : p.slack, pager: p.pager, channel: p.settings.channel, words });
     if (noted.slack) {
       p.metrics.slack.inc({ result: "ok" });
       await p.transition(incident, { type: "posted", slack: noted.slack }, "tell");
