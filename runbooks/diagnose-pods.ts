@@ -1,0 +1,270 @@
+import { type ClusterReader, defineDiagnosis, type Diagnosis, digestOf, type KubeObject, nameOf, type Target, z } from "../src/runbook.js";
+
+/**
+ * Says what is wrong with a workload's pods, and what changed when: status, last termination, previous logs, events,
+ * owner and its rollouts. Reads only; what it may not read it says.
+ */
+
+const REVISION = "deployment.kubernetes.io/revision";
+const WORKLOADS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"];
+
+interface Container {
+  name: string;
+  restartCount?: number;
+  ready?: boolean;
+  state?: { waiting?: { reason?: string; message?: string }; terminated?: Termination; running?: { startedAt?: string } };
+  lastState?: { terminated?: Termination };
+}
+
+interface Termination {
+  exitCode?: number;
+  reason?: string;
+  startedAt?: string;
+  finishedAt?: string;
+}
+
+interface Sick {
+  pod: KubeObject;
+  container: string;
+  reason: string;
+  termination: Termination | undefined;
+  restarts: number;
+}
+
+export const runbook = defineDiagnosis<Record<string, never>>({
+  name: "diagnose-pods",
+  version: 1,
+  summary: "Says what is wrong with a workload's pods, and what changed when.",
+  kinds: ["Pod", ...WORKLOADS],
+  params: z.strictObject({}),
+
+  async diagnose(context): Promise<Diagnosis> {
+    const { target, cluster, now } = context;
+    const notes: string[] = [];
+    const object = await cluster.get(target);
+    if (object === null) return { headline: [`${nameOf(target)} is gone`], details: [], logs: [] };
+    const pods = await podsOf(target, object, cluster);
+    const sick = pods.flatMap(sicknessOf).sort((a, b) => b.restarts - a.restarts);
+    const [worst] = sick;
+    const history = target.kind === "Deployment" ? await revisions(target, cluster) : [];
+    const onset = onsetOf(context.alerts.map((alert) => alert.startsAt), sick);
+    const logs = worst === undefined || context.logLines === 0 ? [] : await lastLines(cluster, worst, { lines: context.logLines, redact: context.redact, notes });
+    const headline = [
+      began(onset, history, now),
+      worst === undefined ? healthy(pods, object) : `${worst.reason}${exit(worst)}${logs.length > 0 ? `; last log line: ${logs.at(-1)}` : ""}`,
+      ranClean(history, now),
+      await configuration(object, target, { cluster, history, notes }),
+    ].filter((line) => line !== null);
+    return {
+      headline: headline.slice(0, 4),
+      details: [
+        { title: "Pods", lines: podLines(pods, sick, now) },
+        { title: "Rollouts", lines: history.map((r) => `revision ${r.number}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`) },
+        { title: "Events", lines: await events(target, pods, { cluster, now, redact: context.redact, notes }) },
+        { title: "Not seen", lines: notes },
+      ].filter((part) => part.lines.length > 0),
+      logs,
+    };
+  },
+});
+
+/** The workload's pods, by its own selector; a pod alone is its own. */
+async function podsOf(target: Target, object: KubeObject, cluster: ClusterReader): Promise<KubeObject[]> {
+  if (target.kind === "Pod") return [object];
+  const wanted = (object.spec?.selector?.matchLabels ?? {}) as Record<string, string>;
+  const all = await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace });
+  const owned = (pod: KubeObject) => (pod.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid);
+  const selected = (pod: KubeObject) => Object.keys(wanted).length > 0 && Object.entries(wanted).every(([key, value]) => pod.metadata.labels?.[key] === value);
+  return all.filter((pod) => owned(pod) || selected(pod));
+}
+
+function sicknessOf(pod: KubeObject): Sick[] {
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])] as Container[];
+  const out: Sick[] = [];
+  for (const container of statuses) {
+    const waiting = container.state?.waiting?.reason;
+    const termination = container.lastState?.terminated ?? container.state?.terminated;
+    const failed = waiting !== undefined && waiting !== "ContainerCreating" && waiting !== "PodInitializing";
+    const died = termination !== undefined && termination.exitCode !== 0;
+    if (!failed && !died && (container.ready ?? true)) continue;
+    const reason = (died ? termination?.reason : undefined) === "OOMKilled" ? "OOMKilled" : (waiting ?? termination?.reason ?? "not ready");
+    out.push({ pod, container: container.name, reason, termination, restarts: container.restartCount ?? 0 });
+  }
+  const pending = (pod.status?.conditions ?? []).find((c: { type: string; status: string; message?: string }) => c.type === "PodScheduled" && c.status === "False");
+  if (out.length === 0 && pending !== undefined) out.push({ pod, container: "", reason: `Pending: ${String(pending.message ?? "not scheduled").slice(0, 160)}`, termination: undefined, restarts: 0 });
+  return out;
+}
+
+function exit(sick: Sick): string {
+  const code = sick.termination?.exitCode;
+  return code === undefined ? "" : `, exit code ${code}`;
+}
+
+function healthy(pods: readonly KubeObject[], object: KubeObject): string {
+  const want = object.spec?.replicas;
+  const ready = pods.filter((pod) => (pod.status?.conditions ?? []).some((c: { type: string; status: string }) => c.type === "Ready" && c.status === "True")).length;
+  return `no container is failing: ${ready} of ${want ?? pods.length} pods are ready`;
+}
+
+interface Revision {
+  number: number;
+  createdAt: string;
+  images: string;
+  ready: number;
+  replicas: number;
+  template: string;
+}
+
+/** Newest first. */
+async function revisions(target: Target, cluster: ClusterReader): Promise<Revision[]> {
+  const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
+  return sets
+    .filter((set) => (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid) && set.metadata.annotations?.[REVISION] !== undefined)
+    .map((set) => ({
+      number: Number(set.metadata.annotations?.[REVISION]),
+      createdAt: set.metadata.creationTimestamp ?? "",
+      images: ((set.spec?.template?.spec?.containers ?? []) as { image?: string }[]).map((c) => c.image ?? "").join(", "),
+      ready: set.status?.readyReplicas ?? 0,
+      replicas: set.spec?.replicas ?? 0,
+      template: digestOf(set.spec?.template?.spec),
+    }))
+    .sort((a, b) => b.number - a.number)
+    .slice(0, 5);
+}
+
+/** The earliest of what the alerts and the pods' own terminations say. */
+function onsetOf(starts: readonly string[], sick: readonly Sick[]): number | null {
+  const times = [...starts.map((start) => Date.parse(start)), ...sick.map((s) => Date.parse(s.termination?.finishedAt ?? ""))].filter((time) => !Number.isNaN(time));
+  return times.length === 0 ? null : Math.min(...times);
+}
+
+function began(onset: number | null, history: readonly Revision[], now: number): string | null {
+  if (onset === null) return null;
+  // Clocks of cluster and Prometheus differ by seconds: a revision may seem to be a little younger than its trouble.
+  const before = history.find((revision) => Date.parse(revision.createdAt) <= onset + 5000);
+  if (before === undefined) return `began ${ago(new Date(onset).toISOString(), now)}`;
+  const after = Math.max(0, onset - Date.parse(before.createdAt));
+  return after < 3_600_000 ? `began ${span(after)} after revision ${before.number} was rolled out (${before.images})` : `began ${ago(new Date(onset).toISOString(), now)}; the last rollout (revision ${before.number}) was ${span(after)} before`;
+}
+
+function ranClean(history: readonly Revision[], now: number): string | null {
+  const [current, earlier] = history;
+  if (current === undefined || earlier === undefined) return null;
+  const ran = Date.parse(current.createdAt) - Date.parse(earlier.createdAt);
+  if (ran <= 0) return `revision ${earlier.number} (${earlier.images}) ran before`;
+  return `revision ${earlier.number} (${earlier.images}) ran for ${span(ran)}, until ${ago(current.createdAt, now)}`;
+}
+
+interface Looking {
+  cluster: ClusterReader;
+  history: readonly Revision[];
+  notes: string[];
+}
+
+/** Whether what the pods read from ConfigMaps was written after the last rollout. */
+async function configuration(object: KubeObject, target: Target, of: Looking): Promise<string | null> {
+  const names = new Set<string>();
+  const spec = object.spec?.template?.spec ?? object.spec ?? {};
+  for (const container of spec.containers ?? []) {
+    for (const env of container.env ?? []) if (env.valueFrom?.configMapKeyRef?.name) names.add(env.valueFrom.configMapKeyRef.name);
+    for (const source of container.envFrom ?? []) if (source.configMapRef?.name) names.add(source.configMapRef.name);
+  }
+  for (const volume of spec.volumes ?? []) if (volume.configMap?.name) names.add(volume.configMap.name);
+  if (names.size === 0) return null;
+  const since = Date.parse(of.history[0]?.createdAt ?? "");
+  const changed: string[] = [];
+  let newest = 0;
+  for (const name of names) {
+    const found = await of.cluster.get({ apiVersion: "v1", kind: "ConfigMap", namespace: target.namespace, name }).catch((error: unknown) => {
+      of.notes.push(`ConfigMap ${name}: ${error instanceof Error ? error.message : "cannot be read"}`);
+      return null;
+    });
+    if (found === null) {
+      changed.push(`ConfigMap ${name} is missing or cannot be read`);
+      continue;
+    }
+    const times = (found.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined).map((entry) => Date.parse(entry.time ?? ""));
+    const at = Math.max(Date.parse(found.metadata.creationTimestamp ?? ""), ...times.filter((time) => !Number.isNaN(time)));
+    newest = Math.max(newest, at);
+    if (at > since) changed.push(`ConfigMap ${name} changed ${span(at - since)} after the last rollout`);
+  }
+  if (changed.length > 0) return changed.join("; ");
+  return `configuration unchanged since ${new Date(newest).toISOString().slice(0, 16)}Z (${[...names].join(", ")})`;
+}
+
+function podLines(pods: readonly KubeObject[], sick: readonly Sick[], now: number): string[] {
+  return pods.slice(0, 15).map((pod) => {
+    const ill = sick.find((s) => s.pod.metadata.uid === pod.metadata.uid);
+    const where = pod.spec?.nodeName ? ` on ${pod.spec.nodeName}` : "";
+    const state = ill === undefined ? String(pod.status?.phase ?? "unknown") : `${ill.reason}${exit(ill)}, ${ill.restarts} restarts${ill.termination?.finishedAt ? `, last ended ${ago(ill.termination.finishedAt, now)}` : ""}`;
+    const oom = ill?.reason === "OOMKilled" ? `, memory limit ${limitOf(pod, ill.container)}` : "";
+    return `${pod.metadata.name}${where}: ${state}${oom}`;
+  });
+}
+
+function limitOf(pod: KubeObject, container: string): string {
+  const found = ((pod.spec?.containers ?? []) as { name: string; resources?: { limits?: { memory?: string } } }[]).find((c) => c.name === container);
+  return found?.resources?.limits?.memory ?? "none";
+}
+
+/** Text of the workload: redacted, one line each, no control characters, bounded. */
+async function lastLines(cluster: ClusterReader, sick: Sick, of: { lines: number; redact(text: string): string; notes: string[] }): Promise<string[]> {
+  if (sick.container === "") return [];
+  const query = { namespace: sick.pod.metadata.namespace ?? "", pod: sick.pod.metadata.name, container: sick.container, tailLines: of.lines };
+  for (const previous of sick.restarts > 0 ? [true, false] : [false]) {
+    try {
+      const text = await cluster.logs({ ...query, previous });
+      const lines = of
+        .redact(text)
+        .split("\n")
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
+        .map((line) => line.replace(/\u001b\[[0-9;]*[A-Za-z]/g, "").replace(/[\u0000-\u001f\u007f]/g, " ").trim().slice(0, 300))
+        .filter((line) => line !== "");
+      if (lines.length > 0) return lines.slice(-of.lines);
+    } catch (error) {
+      of.notes.push(`logs of ${sick.pod.metadata.name}: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`);
+    }
+  }
+  return [];
+}
+
+async function events(target: Target, pods: readonly KubeObject[], of: { cluster: ClusterReader; now: number; redact(text: string): string; notes: string[] }): Promise<string[]> {
+  try {
+    const uids = new Set([target.uid, ...pods.map((pod) => pod.metadata.uid)]);
+    const all = (await of.cluster.list({ apiVersion: "v1", kind: "Event", namespace: target.namespace })) as (KubeObject & {
+      involvedObject?: { uid?: string; name?: string };
+      reason?: string;
+      message?: string;
+      type?: string;
+      count?: number;
+      lastTimestamp?: string | null;
+      eventTime?: string | null;
+    })[];
+    const at = (event: (typeof all)[number]) => Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
+    const mine = all.filter((event) => uids.has(event.involvedObject?.uid ?? "") && event.type !== "Normal").sort((a, b) => at(b) - at(a));
+    const seen = new Set<string>();
+    const lines: string[] = [];
+    for (const event of mine) {
+      const key = `${event.reason ?? ""} ${event.message ?? ""}`.replace(/[a-f0-9]{5,}/g, "");
+      if (seen.has(key) || lines.length >= 10) continue;
+      seen.add(key);
+      lines.push(`${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${of.redact(String(event.message ?? "")).slice(0, 200)}`);
+    }
+    return lines;
+  } catch (error) {
+    of.notes.push(`events: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`);
+    return [];
+  }
+}
+
+function ago(time: string, now: number): string {
+  const at = Date.parse(time);
+  return Number.isNaN(at) ? "at an unknown time" : `${span(Math.max(0, now - at))} ago`;
+}
+
+function span(ms: number): string {
+  if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
+  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
+  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`;
+  return `${Math.round(ms / 86_400_000)} d`;
+}

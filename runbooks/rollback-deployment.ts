@@ -1,0 +1,448 @@
+import {
+  ChangedWorld,
+  type Change,
+  type ClusterReader,
+  defineRemedy,
+  digestOf,
+  type Json,
+  type JsonPatchOp,
+  type KubeObject,
+  type Look,
+  nameOf,
+  type PlanContext,
+  skip,
+  type Target,
+  z,
+} from "../src/runbook.js";
+
+/**
+ * Rolls a Deployment back to the last revision that ran well.
+ *
+ * The revision is pinned when the plan is made (ReplicaSet by UID, template by digest), so that doing it twice changes
+ * nothing more and a change made by anybody meanwhile stops it. The template written is the one that
+ * `kubectl rollout undo --to-revision` would write; annotations stay, but for the change's cause.
+ */
+
+const REVISION = "deployment.kubernetes.io/revision";
+const HISTORY = "deployment.kubernetes.io/revision-history";
+const CAUSE = "kubernetes.io/change-cause";
+const HASH_LABEL = "pod-template-hash";
+/** A ConfigMap written this shortly before the new revision came with it. */
+const SAME_RELEASE_MS = 60_000;
+
+interface Revision {
+  number: number;
+  name: string;
+  uid: string;
+  createdAt: string;
+  templateDigest: string;
+}
+
+interface Facts extends Record<string, Json> {
+  fromRevision: number;
+  toRevision: number;
+  fromReplicaSet: { name: string; uid: string; createdAt: string };
+  toReplicaSet: { name: string; uid: string; createdAt: string };
+  fromTemplate: string;
+  toTemplate: string;
+  config: { kind: string; name: string; digest: string }[];
+}
+
+export const runbook = defineRemedy<Record<string, never>, Facts>({
+  name: "rollback-deployment",
+  version: 1,
+  summary: "Rolls a Deployment back to the last revision that ran well.",
+  kinds: ["Deployment"],
+  params: z.strictObject({}),
+  risk: "A",
+  needs: [
+    { verb: "get", group: "apps", resource: "deployments" },
+    { verb: "patch", group: "apps", resource: "deployments" },
+  ],
+  diagnosis: "diagnose-pods",
+  giveUpAfterMs: 5 * 60_000,
+  onFailed: "stop",
+
+  async plan(context) {
+    const { target, cluster, now } = context;
+    const name = nameOf(target);
+    const deployment = await cluster.get(target);
+    if (deployment === null) return skip("target-not-found", `${name} is gone`);
+    if (deployment.spec?.paused === true) return skip("rollout-paused", `${name}: its rollout is paused by a person; resume it first with \`kubectl rollout resume\``);
+    const sets = await revisionsOf(target, cluster);
+    const current = currentOf(deployment, sets);
+    const earlier = sets.filter((set) => set.number < (current?.number ?? 0)).sort((a, b) => b.number - a.number);
+    if (current === undefined || earlier.length === 0) return skip("no-earlier-revision", `${name} has no earlier revision to go back to: expected at least two ReplicaSets with a revision, found ${sets.length}`);
+
+    const young: string[] = [];
+    let chosen: Revision | undefined;
+    for (const candidate of earlier) {
+      if (candidate.templateDigest === current.templateDigest) continue;
+      const ranMs = ranFor(candidate, sets, now);
+      if (ranMs >= context.settings.rollbackHealthMs) {
+        chosen = candidate;
+        break;
+      }
+      young.push(`revision ${candidate.number} ran only ${span(ranMs)}`);
+    }
+    if (chosen === undefined) {
+      if (young.length === 0) return skip("nothing-to-do", `${name}: every earlier revision has the template that runs now`);
+      return skip("no-healthy-revision", `${name}: no earlier revision ran for ${span(context.settings.rollbackHealthMs)}: ${young.join(", ")}; choose one by hand`);
+    }
+    const owned = ownedElsewhere(context, { chosen, current, deployment });
+    if (owned !== null) return owned;
+
+    const template = await templateOf(target, chosen, cluster);
+    const refused = (await imageGone(target, template, cluster)) ?? migrated(name, deployment, template);
+    if (refused !== null) return refused;
+    const config = await configOf({ target, template, cluster, window: { from: Date.parse(current.createdAt), to: Date.parse(chosen.createdAt) } });
+    if ("skip" in config) return config;
+
+    const fromTemplate = digestOf(deployment.spec.template);
+    const toTemplate = digestOf(template);
+    const facts: Facts = {
+      fromRevision: current.number,
+      toRevision: chosen.number,
+      fromReplicaSet: pick(current),
+      toReplicaSet: pick(chosen),
+      fromTemplate,
+      toTemplate,
+      config: config.found,
+    };
+    const change: Change = {
+      object: { apiVersion: target.apiVersion, kind: target.kind, namespace: target.namespace, name: target.name, uid: target.uid },
+      field: "/spec/template",
+      from: `revision ${current.number} (${images(deployment.spec.template)})`,
+      to: `revision ${chosen.number} (${images(template)})`,
+      // What was looked at binds the approval: the template, and the configuration that it would run with.
+      fromDigest: digestOf([fromTemplate, config.found]),
+      toDigest: toTemplate,
+    };
+    const helm = context.owners.find((owner) => owner.kind === "helm");
+    return {
+      sentence: `Roll back ${name} from revision ${current.number} to ${chosen.number}`,
+      verb: "rollback",
+      changes: [change],
+      loses: `what revision ${current.number} brought`,
+      takes: "about 2 min",
+      undo: `roll forward to revision ${current.number} again`,
+      steps: ["roll-back"],
+      undoSteps: ["undo:roll-back"],
+      facts,
+      evidence: [
+        `revision ${chosen.number} ran ${span(ranFor(chosen, sets, now))} before revision ${current.number} was rolled out`,
+        ...differences(deployment.spec.template, template),
+        ...young,
+        ...config.notes,
+        ...(helm === undefined ? [] : [helm.says]),
+      ].slice(0, 6),
+    };
+  },
+
+  async execute({ target, plan, cluster, step }) {
+    await step("roll-back", () => swap({ target, cluster, facts: plan.facts, from: plan.facts.fromTemplate, to: plan.facts.toReplicaSet, digest: plan.facts.toTemplate }));
+  },
+
+  async undo({ target, plan, cluster, step }) {
+    await step("undo:roll-back", () => swap({ target, cluster, facts: null, from: plan.facts.toTemplate, to: plan.facts.fromReplicaSet, digest: plan.facts.fromTemplate }));
+  },
+
+  async verify({ target, plan, cluster, symptom, memo }) {
+    const live = await cluster.get(target);
+    if (live === null || live.metadata.uid !== target.uid) return { world: "bad", symptom: "unknown", says: `${nameOf(target)} is gone` };
+    if (digestOf(live.spec.template) !== plan.facts.toTemplate) {
+      return { world: "bad", symptom: "unknown", says: `${nameOf(target)}: its template is no longer the one of revision ${plan.facts.toRevision}: somebody or something changed it` };
+    }
+    const world = await rollout(target, live, cluster, memo);
+    const seen = await symptom();
+    const look: Look = { world: world.state, symptom: seen.state, says: `${world.says}; ${seen.says}`, memo: world.memo };
+    return look;
+  },
+});
+
+/** Revisions of the Deployment, by the ReplicaSets that it owns. */
+async function revisionsOf(target: Target, cluster: ClusterReader): Promise<(Revision & { reused: boolean })[]> {
+  const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
+  return sets
+    .filter((set) => (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid))
+    .map((set) => ({
+      number: Number(set.metadata.annotations?.[REVISION] ?? Number.NaN),
+      name: set.metadata.name,
+      uid: set.metadata.uid,
+      createdAt: set.metadata.creationTimestamp ?? "",
+      templateDigest: digestOf(withoutHash(set.spec?.template)),
+      reused: (set.metadata.annotations?.[HISTORY] ?? "") !== "",
+    }))
+    .filter((revision) => Number.isInteger(revision.number));
+}
+
+/** The revision whose template the Deployment has now; while a rollout is just beginning, its newest. */
+function currentOf(deployment: KubeObject, sets: readonly Revision[]): Revision | undefined {
+  const digest = digestOf(deployment.spec?.template);
+  const newest = [...sets].sort((a, b) => b.number - a.number);
+  return newest.find((set) => set.templateDigest === digest);
+}
+
+/** How long a revision was the current one: from its creation to the creation of the revision after it. */
+function ranFor(revision: Revision, sets: readonly Revision[], now: number): number {
+  const next = sets.filter((set) => set.number > revision.number).sort((a, b) => a.number - b.number)[0];
+  const until = next === undefined ? now : Date.parse(next.createdAt);
+  const since = Date.parse(revision.createdAt);
+  // A reused revision's successor may be older than itself: then its whole life is what is known.
+  return Math.max(0, (until > since ? until : now) - since);
+}
+
+function ownedElsewhere(context: PlanContext<unknown>, of: { chosen: Revision; current: Revision; deployment: KubeObject }) {
+  const owner = context.owners.find((o) => o.handsOff);
+  if (owner === undefined) return null;
+  const name = nameOf(context.target);
+  if (owner.kind === "argo-cd" || owner.kind === "flux") {
+    const handOff = `${name}: set its pod template back to revision ${of.chosen.number}.\nNow (revision ${of.current.number}): ${images(of.deployment.spec?.template)}\nSee it with: kubectl -n ${context.target.namespace} rollout history deployment/${context.target.name} --revision=${of.chosen.number}\nCommit that change in Git and let it sync.`;
+    return skip("owned-by-gitops", `${owner.says}: rolling ${name} back here would be undone; revert it in Git`, handOff);
+  }
+  return skip("owned-elsewhere", `${owner.says}: ${name} is rolled back through it, not here`);
+}
+
+async function templateOf(target: Target, revision: Revision, cluster: ClusterReader): Promise<KubeObject["spec"]> {
+  const set = await cluster.get({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace, name: revision.name });
+  if (set === null || set.metadata.uid !== revision.uid) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${revision.name} of revision ${revision.number} is gone`);
+  return withoutHash(set.spec?.template);
+}
+
+/** The registry is not asked; a pod of this namespace that cannot pull the very image is proof enough. */
+async function imageGone(target: Target, template: KubeObject["spec"], cluster: ClusterReader) {
+  const wanted = new Set(imageList(template));
+  for (const pod of await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })) {
+    for (const status of (pod.status?.containerStatuses ?? []) as { image?: string; name: string; state?: { waiting?: { reason?: string } } }[]) {
+      const image = ((pod.spec?.containers ?? []) as { name: string; image: string }[]).find((c) => c.name === status.name)?.image ?? status.image ?? "";
+      if (wanted.has(image) && /^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")) {
+        return skip("image-gone", `Pod ${target.namespace}/${pod.metadata.name} cannot pull ${image}, which the earlier revision needs: push it again first`);
+      }
+    }
+  }
+  return null;
+}
+
+/** A revision that says that it migrated data cannot be taken back by code alone. */
+function migrated(name: string, deployment: KubeObject, template: KubeObject["spec"]) {
+  const marker = "nightshift.dev/migration";
+  const now = deployment.spec?.template?.metadata?.annotations?.[marker] ?? deployment.metadata.annotations?.[marker];
+  const then = template?.metadata?.annotations?.[marker];
+  if (now === undefined || now === then) return null;
+  return skip("config-changed", `${name}: the revision that runs now migrated data (${String(now).slice(0, 60)}); the earlier one may not read it: fix forward, or ask its owner`);
+}
+
+interface ConfigRef {
+  kind: "ConfigMap" | "Secret";
+  name: string;
+  /** Keys that are read; null for all of them. */
+  keys: Set<string> | null;
+  optional: boolean;
+}
+
+interface ConfigQuestion {
+  target: Target;
+  template: KubeObject["spec"];
+  cluster: ClusterReader;
+  /** Creation of the revision that runs now, and of the one to go back to. */
+  window: { from: number; to: number };
+}
+
+/** What the template to go back to reads must be there, and must not have changed since it last ran. */
+async function configOf(q: ConfigQuestion) {
+  const found: Facts["config"] = [];
+  const notes: string[] = [];
+  for (const ref of references(q.template)) {
+    const name = `${ref.kind} ${q.target.namespace}/${ref.name}`;
+    let object: KubeObject | null;
+    try {
+      object = await q.cluster.get({ apiVersion: "v1", kind: ref.kind, namespace: q.target.namespace, name: ref.name });
+    } catch (error) {
+      if ((error as { status?: unknown }).status !== 403) throw error;
+      notes.push(`${name} not checked: no right to read it`);
+      continue;
+    }
+    if (object === null) {
+      if (ref.optional) continue;
+      return skip("config-gone", `${name} is gone, and the earlier revision needs it: put it back first`);
+    }
+    const changed = changedSince(object, ref.keys, q.window);
+    if (changed !== null) {
+      return skip("config-changed", `${name} changed at ${changed.at}${changed.by === "" ? "" : ` (${changed.by})`}, after the earlier revision last ran: rolling back the pods would not roll that back; decide about both`);
+    }
+    found.push({ kind: ref.kind, name: ref.name, digest: contentDigest(object) });
+  }
+  if (found.length > 0) notes.push(`configuration unchanged: ${found.map((one) => `${one.kind} ${one.name}`).join(", ")}`);
+  return { found, notes };
+}
+
+/** A Secret's content never leaves it, not even as a hash: when its data were written says enough. */
+function contentDigest(object: KubeObject): string {
+  if (object.kind !== "Secret") return digestOf([object["data"] ?? null, object["binaryData"] ?? null]);
+  const writes = (object.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined);
+  return digestOf([object.metadata.uid, ...writes.map((entry) => `${entry.manager ?? ""} ${entry.time ?? ""}`)]);
+}
+
+/** The newest write of a key that is read, later than the release that is to be taken back began. */
+function changedSince(object: KubeObject, keys: Set<string> | null, window: ConfigQuestion["window"]): { at: string; by: string } | null {
+  const late = (time: string | undefined) => {
+    const at = Date.parse(time ?? "");
+    return at > window.from || (at > window.to && window.from - at < SAME_RELEASE_MS);
+  };
+  if (late(object.metadata.creationTimestamp)) return { at: object.metadata.creationTimestamp ?? "", by: "created" };
+  for (const entry of object.metadata.managedFields ?? []) {
+    if (!late(entry.time)) continue;
+    const data = { ...(entry.fieldsV1?.["f:data"] as object | undefined), ...(entry.fieldsV1?.["f:binaryData"] as object | undefined) };
+    const written = Object.keys(data).filter((key) => key.startsWith("f:")).map((key) => key.slice(2));
+    if (written.length === 0) continue;
+    if (keys === null || written.some((key) => keys.has(key))) return { at: entry.time ?? "", by: entry.manager ?? "" };
+  }
+  return null;
+}
+
+/** Every ConfigMap and Secret that a pod template names. */
+function references(template: KubeObject["spec"]): ConfigRef[] {
+  const refs = new Map<string, ConfigRef>();
+  const add = (kind: ConfigRef["kind"], name: string | undefined, of: { key?: string | undefined; optional?: boolean | undefined }) => {
+    if (!name) return;
+    const known = refs.get(`${kind}/${name}`) ?? { kind, name, keys: new Set<string>(), optional: true };
+    if (of.key === undefined) known.keys = null;
+    else known.keys?.add(of.key);
+    if (!of.optional) known.optional = false;
+    refs.set(`${kind}/${name}`, known);
+  };
+  const spec = template?.spec ?? {};
+  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+    for (const env of container.env ?? []) {
+      const { configMapKeyRef, secretKeyRef } = env.valueFrom ?? {};
+      add("ConfigMap", configMapKeyRef?.name, configMapKeyRef ?? {});
+      add("Secret", secretKeyRef?.name, secretKeyRef ?? {});
+    }
+    for (const source of container.envFrom ?? []) {
+      add("ConfigMap", source.configMapRef?.name, { optional: source.configMapRef?.optional });
+      add("Secret", source.secretRef?.name, { optional: source.secretRef?.optional });
+    }
+  }
+  for (const volume of spec.volumes ?? []) {
+    add("ConfigMap", volume.configMap?.name, { optional: volume.configMap?.optional });
+    add("Secret", volume.secret?.secretName, { optional: volume.secret?.optional });
+    for (const source of volume.projected?.sources ?? []) {
+      add("ConfigMap", source.configMap?.name, { optional: source.configMap?.optional });
+      add("Secret", source.secret?.name, { optional: source.secret?.optional });
+    }
+  }
+  for (const pull of spec.imagePullSecrets ?? []) add("Secret", pull.name, { optional: true });
+  return [...refs.values()];
+}
+
+interface Swap {
+  target: Target;
+  cluster: ClusterReader;
+  /** The plan's facts while rolling back; null for the undo, which must not be kept from undoing by configuration. */
+  facts: Facts | null;
+  from: string;
+  to: { name: string; uid: string };
+  digest: string;
+}
+
+/** The one write: this template for that one, on a Deployment that is as approved. */
+async function swap(s: Swap) {
+  const { target, cluster } = s;
+  const set = await cluster.get({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace, name: s.to.name });
+  if (set === null || set.metadata.uid !== s.to.uid) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name}, whose template was to be written, is gone`);
+  const template = withoutHash(set.spec?.template);
+  if (digestOf(template) !== s.digest) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name} no longer has the template that was approved`);
+  for (const one of s.facts?.config ?? []) {
+    const object = await cluster.get({ apiVersion: "v1", kind: one.kind, namespace: target.namespace, name: one.name });
+    if (object === null) throw new ChangedWorld(`${one.kind} ${target.namespace}/${one.name} was there when the plan was made and is gone`);
+    if (contentDigest(object) !== one.digest) throw new ChangedWorld(`${one.kind} ${target.namespace}/${one.name} changed since the plan was made${newestWriter(object)}`);
+  }
+  const cause = set.metadata.annotations?.[CAUSE];
+  return {
+    object: { apiVersion: target.apiVersion, kind: target.kind, namespace: target.namespace, name: target.name, uid: target.uid },
+    changed(live: KubeObject): string | null {
+      if (live.spec?.paused === true) return `${nameOf(target)}: its rollout was paused by a person`;
+      const found = digestOf(live.spec?.template);
+      if (found === s.from) return null;
+      if (found === s.digest) return `${nameOf(target)} has the template to go back to already: somebody else did it`;
+      return `${nameOf(target)}: its pod template is no longer the one that was approved (${images(live.spec?.template)})`;
+    },
+    patch(live: KubeObject): JsonPatchOp[] {
+      const path = `/metadata/annotations/${CAUSE.replace("/", "~1")}`;
+      const had = live.metadata.annotations?.[CAUSE] !== undefined;
+      const words: JsonPatchOp[] = cause !== undefined ? [{ op: "add", path, value: cause }] : had ? [{ op: "remove", path }] : [];
+      return [{ op: "replace", path: "/spec/template", value: template }, ...words];
+    },
+  };
+}
+
+function newestWriter(object: KubeObject): string {
+  const entries = (object.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined);
+  const newest = entries.sort((a, b) => Date.parse(b.time ?? "") - Date.parse(a.time ?? ""))[0];
+  const keys = Object.keys((newest?.fieldsV1?.["f:data"] as object | undefined) ?? {}).filter((key) => key.startsWith("f:")).map((key) => key.slice(2));
+  return newest === undefined ? "" : ` (by ${newest.manager ?? "somebody"}${keys.length > 0 && keys.length < 6 ? `, keys ${keys.join(", ")}` : ""})`;
+}
+
+/** The rollout as `kubectl rollout status` judges it, and no new restarts since the last look. */
+async function rollout(target: Target, live: KubeObject, cluster: ClusterReader, memo: Json): Promise<{ state: Look["world"]; says: string; memo: Json }> {
+  const want = live.spec?.replicas ?? 1;
+  const s = (live.status ?? {}) as { observedGeneration?: number; replicas?: number; updatedReplicas?: number; availableReplicas?: number; conditions?: { type: string; reason?: string }[] };
+  const pods = (await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })).filter((pod) => belongs(pod, live));
+  const restarts = pods.reduce((sum, pod) => sum + ((pod.status?.containerStatuses ?? []) as { restartCount?: number }[]).reduce((n, c) => n + (c.restartCount ?? 0), 0), 0);
+  const before = (memo as { restarts?: number } | null)?.restarts;
+  const says = `rollout ${s.availableReplicas ?? 0}/${want}`;
+  const next = { restarts };
+  if ((s.observedGeneration ?? 0) < (live.metadata.generation ?? 0)) return { state: "waiting", says: `${says}, not yet seen by the controller`, memo: next };
+  if ((s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded")) return { state: "bad", says: `${says}, its progress deadline has passed`, memo: next };
+  const complete = (s.updatedReplicas ?? 0) === want && (s.replicas ?? 0) === want && (s.availableReplicas ?? 0) === want;
+  if (!complete) return { state: "waiting", says, memo: next };
+  if (before !== undefined && restarts > before) return { state: "waiting", says: `${says}, ${restarts - before} new restarts`, memo: next };
+  return { state: "good", says: `${says}, no new restarts`, memo: next };
+}
+
+/** Whether a pod is picked by the Deployment's own selector. */
+function belongs(pod: KubeObject, deployment: KubeObject): boolean {
+  const labels = pod.metadata.labels ?? {};
+  const wanted = (deployment.spec?.selector?.matchLabels ?? {}) as Record<string, string>;
+  return Object.keys(wanted).length > 0 && Object.entries(wanted).every(([key, value]) => labels[key] === value);
+}
+
+function withoutHash(template: KubeObject["spec"]): KubeObject["spec"] {
+  const copy = structuredClone(template ?? {});
+  if (copy.metadata?.labels) delete copy.metadata.labels[HASH_LABEL];
+  return copy;
+}
+
+function pick(revision: Revision): { name: string; uid: string; createdAt: string } {
+  return { name: revision.name, uid: revision.uid, createdAt: revision.createdAt };
+}
+
+function imageList(template: KubeObject["spec"]): string[] {
+  return ((template?.spec?.containers ?? []) as { image?: string }[]).map((c) => c.image ?? "");
+}
+
+function images(template: KubeObject["spec"]): string {
+  return imageList(template).join(", ") || "no image";
+}
+
+/** In words, never with a value of the environment: it may be a secret. */
+function differences(from: KubeObject["spec"], to: KubeObject["spec"]): string[] {
+  const lines: string[] = [];
+  const was = imageList(from);
+  imageList(to).forEach((image, i) => {
+    if (was[i] !== image) lines.push(`image ${was[i] ?? "none"} → ${image}`);
+  });
+  const env = (template: KubeObject["spec"]) =>
+    new Map(((template?.spec?.containers ?? []) as { env?: { name: string }[] }[]).flatMap((c) => (c.env ?? []).map((e) => [e.name, digestOf(e)] as const)));
+  const [before, after] = [env(from), env(to)];
+  const names = [...new Set([...before.keys(), ...after.keys()])].filter((name) => before.get(name) !== after.get(name));
+  if (names.length > 0) lines.push(`environment: ${names.slice(0, 8).join(", ")} (values not shown)`);
+  return lines;
+}
+
+function span(ms: number): string {
+  if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
+  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
+  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`;
+  return `${Math.round(ms / 86_400_000)} d`;
+}

@@ -1,0 +1,331 @@
+/** The composition root: holds every key, hands each room its own, locks up in reverse order. */
+import { hostname } from "node:os";
+import { createGuardWorld } from "./app/guard-world.js";
+import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
+import { embeddedSecret } from "./app/secret.js";
+import { createServer } from "./app/server.js";
+import { startSlack } from "./app/slack.js";
+import { findPolicy, known } from "./app/policy.js";
+import { createAlertmanagers } from "./clients/alertmanager.js";
+import { createKubernetes } from "./clients/kubernetes.js";
+import { createPager, createPagerDutyRest } from "./clients/pagerduty.js";
+import { createPrometheus } from "./clients/prometheus.js";
+import { createSlack } from "./clients/slack.js";
+import { type Clock, randomHex, systemClock } from "./clock.js";
+import type { Config } from "./config.js";
+import { FaultsError, messageOf } from "./errors.js";
+import { createBudgets } from "./execution/budget.js";
+import { createControl, revokeLeases } from "./execution/control.js";
+import { createLeaseStore, createLeaseWatch } from "./execution/lease.js";
+import type { Bracket } from "./execution/ports.js";
+import { loadGuards } from "./guard/gate.js";
+import { createLog, type Log } from "./log.js";
+import { createMetrics } from "./metrics.js";
+import { directPage } from "./notify/pager-event.js";
+import { createPipeline } from "./pipeline.js";
+import { incidentActivity } from "./pipeline-consider.js";
+import type { PipelinePorts } from "./pipeline-ports.js";
+import { loadRunbooks } from "./plan/registry.js";
+import { createConsumer, createProducer, type Consumer, queueNames } from "./queue/queues.js";
+import { JOB_VERSION, type Job } from "./queue/jobs.js";
+import { startEmbeddedRedis } from "./store/embedded.js";
+import { createFactStore } from "./store/facts.js";
+import { createRecordStore } from "./store/records.js";
+import { connectRedis, untilReady } from "./store/redis.js";
+import { sweep } from "./sweep.js";
+import { createTransition } from "./record/transition.js";
+
+const PRESENT_MS = 1000;
+const CONTROL_MS = 5000;
+const SWEEP_MS = 60_000;
+const LEASE_SECONDS = 35;
+/** Redis must be away this long before the direct page goes out; DESIGN asks for 60 s at most. */
+const REDIS_GRACE_MS = 20_000;
+
+export interface AppOptions {
+  log?: Log;
+  clock?: Clock;
+  /** Tests make a worker die here. */
+  at?(bracket: Bracket, about: { incident: string; step: string }): Promise<void>;
+  sweepMs?: number;
+}
+
+export interface App {
+  url: string;
+  stop(): Promise<void>;
+}
+
+/** Starts everything that the role asks for. Errors: FaultsError and TerminalError say what to mend. */
+export async function startApp(config: Config, options: AppOptions = {}): Promise<App> {
+  const cleanup: (() => Promise<unknown> | unknown)[] = [];
+  const stop = async () => {
+    for (const close of cleanup.splice(0).reverse()) await Promise.resolve(close()).catch(() => undefined);
+  };
+  try {
+    return await start(config, options, { cleanup, stop });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(config: Config, options: AppOptions, life: { cleanup: (() => Promise<unknown> | unknown)[]; stop(): Promise<void> }): Promise<App> {
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? createLog(config.logLevel);
+  const runbooks = await loadRunbooks();
+  const guards = await loadGuards();
+  const policy = findPolicy(config, known(runbooks));
+  const cluster = config.cluster || (policy.clusters.length === 1 ? (policy.clusters[0]?.name ?? "") : "");
+  if (!policy.clusters.some((c) => c.name === cluster)) {
+    throw new FaultsError("ERR_CONFIG", "configuration", [`NIGHTSHIFT_CLUSTER: expected one of ${policy.clusters.map((c) => c.name).join(", ")}, found ${JSON.stringify(cluster)}`]);
+  }
+  const metrics = createMetrics({ guards: guards.map((g) => g.name), runbooks: [...runbooks.keys()] });
+  const hands = config.role !== "front";
+  const front = config.role !== "hands";
+
+  const embedded = config.redisUrl === null ? await startEmbeddedRedis(config.dataDir) : null;
+  if (embedded) life.cleanup.push(() => embedded.stop());
+  const redisUrl = config.redisUrl ?? embedded?.url ?? "";
+  const secret = config.secret ?? embeddedSecret(config.dataDir);
+  const redis = connectRedis(redisUrl, (says) => log.warn({ says }, "Redis reports an error"));
+  life.cleanup.push(() => redis.disconnect());
+  await untilReady(redis, 10_000);
+  const prefix = config.redisPrefix;
+  const records = createRecordStore(redis, prefix, randomHex);
+  const facts = createFactStore(redis, prefix);
+  const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) => log.warn({ says }, "the queue reports an error"));
+  life.cleanup.push(() => producer.close());
+
+  const reader = await createKubernetes({ kubeconfig: config.kubeconfig, clock });
+  life.cleanup.push(() => reader.close());
+  const writer = hands ? await createKubernetes({ kubeconfig: config.kubeconfigHands ?? config.kubeconfig, clock }) : null;
+  if (writer) life.cleanup.push(() => writer.close());
+  // Leases and the control ConfigMap lie in Nightshift's own namespace: the hands write them, the front only reads.
+  const own = writer ?? reader;
+  const control = createControl(own, config.namespace);
+  if (hands) await control.create();
+  const leases = createLeaseStore(own, config.namespace, { clock, durationSeconds: LEASE_SECONDS });
+  const budgets = createBudgets(own, config.namespace, clock);
+  const prometheus = config.prometheusUrl === null ? null : createPrometheus(config.prometheusUrl);
+  const alertmanagers = config.alertmanagerUrls.length === 0 ? null : createAlertmanagers(config.alertmanagerUrls, config.alertmanagerReceiver, log);
+  const key = config.pagerduty.routingKey;
+  const pager = key === null ? null : createPager({ routingKey: () => key.values()[0] ?? "", eventsUrl: config.pagerduty.eventsUrl });
+  const rest = config.pagerduty.token === null ? null : createPagerDutyRest({ token: () => config.pagerduty.token?.values()[0] ?? "", apiUrl: config.pagerduty.apiUrl });
+  const bot = config.slack.botToken;
+  const slack = bot === null ? null : await createSlack({ botToken: () => bot.values()[0] ?? "", apiUrl: config.slack.apiUrl });
+
+  const holder = `${process.env["POD_UID"] ?? hostname()}-${process.pid}-${randomHex(4)}`;
+  const holderLives = createLeaseWatch(clock, (who) => facts.isPresent(who));
+  const add = (job: Job, delayMs?: number) => producer.add(job, delayMs);
+  const transition = createTransition({
+    records,
+    clock,
+    async nudge(incident, kind, record) {
+      const job: Job =
+        kind === "expire" ? { v: JOB_VERSION, kind, incident, nonce: record.plan?.nonce ?? "" } : { v: JOB_VERSION, kind, incident };
+      const delay = kind === "expire" && record.plan ? record.plan.expiresAt - clock.now() : 0;
+      await add(job, delay).catch((error: unknown) => log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it"));
+    },
+    stored(before, after) {
+      if (before.state !== after.state && after.endedAt !== null && before.endedAt === null) {
+        metrics.outcomes.inc({ outcome: after.state as "held", reason: after.reason ?? "none" });
+        log.info({ incident: after.id, outcome: after.state, reason: after.reason, says: after.says }, "incident ended");
+      }
+    },
+  });
+  let pending = 0;
+  const verify = { clock, policy: () => policy, metrics: prometheus, activity: (record: Parameters<typeof incidentActivity>[1]) => incidentActivity(ports, record) };
+  const symptom = (record: Parameters<typeof incidentSymptom>[1]) => incidentSymptom(verify, record);
+  const writerAccount = `system:serviceaccount:${config.namespace}:nightshift-hands`;
+  const world = {
+    cluster,
+    alertmanagers,
+    reader,
+    leases,
+    budgets,
+    control,
+    facts,
+    policy: () => policy,
+    keys: () => secret.values(),
+    symptom,
+    writerCan: (question: Parameters<typeof reader.can>[0]) => (writer ? writer.can(question) : reader.canUser(writerAccount, question)),
+    now: () => clock.now(),
+  };
+  const ports: PipelinePorts = {
+    clock,
+    random: randomHex,
+    log,
+    metrics,
+    settings: {
+      cluster,
+      namespace: config.namespace,
+      install: config.install,
+      url: config.url,
+      channel: config.slack.channel,
+      maxAlerts: config.limits.alerts,
+      maxLabelLength: config.limits.labelLength,
+      logLines: 20,
+      guardTimeoutMs: 10_000,
+    },
+    policy: () => policy,
+    runbooks,
+    guards,
+    records,
+    facts,
+    transition,
+    add,
+    overloaded: () => pending > config.limits.pending,
+    reader,
+    leases,
+    holderLives,
+    dryRunner: writer,
+    alertmanagers,
+    guardWorld: (record, of) => createGuardWorld(world, record, of),
+    slack,
+    pager,
+    onCall: async () => rest?.onCall().catch(() => null) ?? null,
+    keys: () => secret.values(),
+    engine:
+      writer === null
+        ? null
+        : {
+            clock,
+            log,
+            holder,
+            records,
+            transition,
+            leases,
+            holderLives,
+            reader: writer,
+            writer,
+            runbook: (name) => runbooks.get(name),
+            reserve: (record, run) => reserveBudget(budgets, { record, run, policy, clock }),
+            closeBudget: (run) => budgets.close(run),
+            symptom,
+            verdict: async (record, remedy) => {
+              const judged = await runVerdict(verify, record, remedy);
+              if (judged.verdict !== null) metrics.verdicts.inc({ runbook: remedy.name, verdict: judged.verdict });
+              return judged;
+            },
+            effectTimeoutMs: 10_000,
+            renewMs: 10_000,
+            at: options.at ?? (async () => undefined),
+            effectAnswered: (runbook, answer) => metrics.effects.inc({ runbook, answer: answer as "applied" }),
+          },
+  };
+  const pipeline = createPipeline(ports);
+
+  const consumers: Consumer[] = [];
+  const consume = (name: "alerts" | "runs" | "notices", concurrency: number) => {
+    const handle = (job: Job, signal: AbortSignal) => {
+      switch (job.kind) {
+        case "webhook":
+          return pipeline.open(job);
+        case "consider":
+          return pipeline.consider(job.incident);
+        case "expire":
+          return pipeline.expire(job.incident, job.nonce);
+        case "click":
+          return pipeline.decide(job.click);
+        case "carryOut":
+          return pipeline.carryOut(job.incident, signal);
+        case "tell":
+          return pipeline.tell(job.incident);
+      }
+    };
+    const consumer = createConsumer(name, handle, { url: redisUrl, prefix: `${prefix}:queue`, concurrency, log, metrics });
+    consumers.push(consumer);
+    life.cleanup.push(() => consumer.stop());
+  };
+
+  const halt = new AbortController();
+  let redisAway: number | null = null;
+  const every = (ms: number, what: string, run: () => Promise<unknown>) => {
+    const loop = (async () => {
+      while (!halt.signal.aborted) {
+        await run().catch((error: unknown) => log.warn({ what, error }, "a periodic task did not succeed"));
+        await clock.sleep(ms, halt.signal);
+      }
+    })();
+    life.cleanup.push(() => loop);
+  };
+
+  if (hands) await facts.present(holder, 5 * PRESENT_MS);
+  if (front) {
+    consume("alerts", 16);
+    consume("notices", 8);
+  }
+  if (hands) consume("runs", 8);
+  await Promise.all(consumers.map((consumer) => consumer.ready()));
+
+  if (hands) every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
+  const missing = new Set<string>();
+  every(options.sweepMs ?? SWEEP_MS, "sweep", () =>
+    sweep(
+      {
+        ...ports,
+        open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
+        revive: async () => (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
+      },
+      missing,
+    ),
+  );
+  if (writer) {
+    every(CONTROL_MS, "control", async () => {
+      const found = await control.read();
+      const all = found.state === "unreadable" || found.pauses.some((p) => p.scope === "all" && (p.until === null || p.until > clock.now()));
+      metrics.paused.set(all ? 1 : 0);
+      if (found.state !== "readable") return;
+      for (const pause of found.pauses.filter((p) => p.until === null || p.until > clock.now())) {
+        await revokeLeases(leases, writer, (target) => covers(pause.scope, target));
+      }
+    });
+  }
+  every(1000, "pending", async () => {
+    try {
+      const depth = await producer.depth("alerts");
+      pending = depth.jobs;
+      redisAway = null;
+    } catch (error) {
+      redisAway ??= clock.monotonic();
+      // The direct path: it needs neither Redis nor Slack. The same key merges while it lasts.
+      if (clock.monotonic() - redisAway > REDIS_GRACE_MS && pager) {
+        const summary = `Nightshift has no Redis: alerts are refused with 503 and nothing is remediated. ${messageOf(error)}`;
+        await pager.send(directPage({ key: "nightshift/redis-down", summary }, { url: config.url, now: clock.now() }));
+        metrics.pages.inc({ result: "direct" });
+        await clock.sleep(60_000, halt.signal);
+      }
+    }
+  });
+
+  const app = front && bot !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
+  if (app) life.cleanup.push(() => app.stop());
+  const server = await createServer({ config, front, pipeline, metrics, slackHttp: app?.http ?? null, records, readiness, refresh, log });
+  life.cleanup.push(() => server.close());
+  life.cleanup.push(() => halt.abort());
+  log.info({ url: server.url, role: config.role, cluster, rules: policy.rules.length, policy: policy.digest.slice(0, 12) }, "nightshift serves");
+  return { url: server.url, stop: life.stop };
+
+  async function readiness(): Promise<string[]> {
+    const out: string[] = [];
+    if (redis.status !== "ready") out.push("Redis is not connected");
+    else await redis.ping().catch((error: unknown) => out.push(`Redis does not answer: ${messageOf(error)}`));
+    const found = await control.read();
+    if (found.state === "unreadable") out.push(found.why);
+    for (const consumer of consumers) if (!consumer.running()) out.push("a worker is not running");
+    return out;
+  }
+
+  async function refresh(): Promise<void> {
+    for (const name of queueNames) {
+      const depth = await producer.depth(name);
+      metrics.queueDepth.set({ queue: name }, depth.jobs);
+      metrics.oldestJob.set({ queue: name }, depth.oldestMs / 1000);
+    }
+  }
+}
+
+function covers(scope: string, target: { cluster: string; namespace: string } | null): boolean {
+  if (scope === "all" || target === null) return scope === "all";
+  return scope === `cluster:${target.cluster}` || scope === `namespace:${target.namespace}`;
+}
