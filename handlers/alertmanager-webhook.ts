@@ -31,18 +31,22 @@ export function alertmanagerWebhook(server: FastifyInstance, ports: WebhookPorts
       onRequest: async (request, reply) => {
         if (!authorized(request, ports)) {
           reply.header("www-authenticate", "Bearer");
-          return answer(reply, "401", { error: "authorization: expected the bearer token or basic credentials of this receiver" });
+          return answer(reply, "401", {
+            error: "authorization: expected the bearer token or basic credentials of this receiver",
+          });
         }
       },
       errorHandler: (error, _request, reply) => {
         const { statusCode, code } = error as { statusCode?: number; code?: string };
-        if (statusCode === 413) return answer(reply, "413", { error: `body: expected at most ${ports.bodyLimit} bytes` });
+        if (statusCode === 413)
+          return answer(reply, "413", { error: `body: expected at most ${ports.bodyLimit} bytes` });
         if (statusCode === 415) return answer(reply, "415", { error: "content-type: expected application/json" });
         if (error instanceof UnavailableError) {
           reply.header("retry-after", "5");
           return answer(reply, "503", { error: `not stored, send it again: ${error.message}` });
         }
-        if (statusCode === 400 || code === "ERR_WEBHOOK") return answer(reply, "400", { error: error instanceof Error ? error.message : "bad request" });
+        if (statusCode === 400 || code === "ERR_WEBHOOK")
+          return answer(reply, "400", { error: error instanceof Error ? error.message : "bad request" });
         reply.header("retry-after", "5");
         return answer(reply, "503", { error: "not stored, send it again: an error inside Nightshift" });
       },

@@ -15,7 +15,9 @@ export function operations(server: FastifyInstance, ports: OperationsPorts): voi
   server.get("/readyz", async (_request, reply) => {
     const missing = await ports.readiness();
     ports.metrics.ready.set(missing.length === 0 ? 1 : 0);
-    return reply.code(missing.length === 0 ? 200 : 503).send(missing.length === 0 ? { status: "ready" } : { status: "not ready", missing });
+    return reply
+      .code(missing.length === 0 ? 200 : 503)
+      .send(missing.length === 0 ? { status: "ready" } : { status: "not ready", missing });
   });
   server.get("/metrics", async (_request, reply) => {
     await ports.refresh().catch(() => undefined);

@@ -14,7 +14,13 @@ export interface SlackHandlerPorts {
   log: Log;
 }
 
-const valueSchema: z.ZodType<ButtonValue> = z.object({ i: z.string(), n: z.string(), d: z.string(), m: z.string(), o: z.string() });
+const valueSchema: z.ZodType<ButtonValue> = z.object({
+  i: z.string(),
+  n: z.string(),
+  d: z.string(),
+  m: z.string(),
+  o: z.string(),
+});
 
 interface Pressed {
   user?: { id?: string; name?: string; username?: string };
@@ -28,7 +34,8 @@ export function slackHandlers(app: App, ports: SlackHandlerPorts): void {
     app.action(answer, async ({ ack, body, action, respond }) => {
       const pressed = body as Pressed;
       const user = pressed.user?.id ?? "";
-      const say = (text: string) => respond({ response_type: "ephemeral", replace_original: false, text }).catch(() => undefined);
+      const say = (text: string) =>
+        respond({ response_type: "ephemeral", replace_original: false, text }).catch(() => undefined);
       const parsed = valueSchema.safeParse(safeJson((action as { value?: string }).value ?? ""));
       if (!parsed.success || user === "") {
         await ack();
@@ -66,7 +73,10 @@ export function slackHandlers(app: App, ports: SlackHandlerPorts): void {
 
   app.command("/sre", async ({ ack, command }) => {
     try {
-      const words = command.text.trim().split(/\s+/).filter((word) => word !== "");
+      const words = command.text
+        .trim()
+        .split(/\s+/)
+        .filter((word) => word !== "");
       const text = await ports.onCommand({ words, by: `slack:${command.user_id}`, name: command.user_name });
       await ack({ response_type: "ephemeral", text: text.slice(0, 3000) });
     } catch (error) {

@@ -1,4 +1,13 @@
-import { type ClusterReader, defineDiagnosis, type Diagnosis, digestOf, type KubeObject, nameOf, type Target, z } from "../src/runbook.js";
+import {
+  type ClusterReader,
+  defineDiagnosis,
+  type Diagnosis,
+  digestOf,
+  type KubeObject,
+  nameOf,
+  type Target,
+  z,
+} from "../src/runbook.js";
 
 /**
  * Says what is wrong with a workload's pods, and what changed when: status, last termination, previous logs, events,
@@ -12,7 +21,11 @@ interface Container {
   name: string;
   restartCount?: number;
   ready?: boolean;
-  state?: { waiting?: { reason?: string; message?: string }; terminated?: Termination; running?: { startedAt?: string } };
+  state?: {
+    waiting?: { reason?: string; message?: string };
+    terminated?: Termination;
+    running?: { startedAt?: string };
+  };
   lastState?: { terminated?: Termination };
 }
 
@@ -47,11 +60,19 @@ export const runbook = defineDiagnosis<Record<string, never>>({
     const sick = pods.flatMap(sicknessOf).sort((a, b) => b.restarts - a.restarts);
     const [worst] = sick;
     const history = target.kind === "Deployment" ? await revisions(target, cluster) : [];
-    const onset = onsetOf(context.alerts.map((alert) => alert.startsAt), sick);
-    const logs = worst === undefined || context.logLines === 0 ? [] : await lastLines(cluster, worst, { lines: context.logLines, redact: context.redact, notes });
+    const onset = onsetOf(
+      context.alerts.map((alert) => alert.startsAt),
+      sick,
+    );
+    const logs =
+      worst === undefined || context.logLines === 0
+        ? []
+        : await lastLines(cluster, worst, { lines: context.logLines, redact: context.redact, notes });
     const headline = [
       began(onset, history, now),
-      worst === undefined ? healthy(pods, object) : `${worst.reason}${exit(worst)}${logs.length > 0 ? `; last log line: ${logs.at(-1)}` : ""}`,
+      worst === undefined
+        ? healthy(pods, object)
+        : `${worst.reason}${exit(worst)}${logs.length > 0 ? `; last log line: ${logs.at(-1)}` : ""}`,
       ranClean(history, now),
       await configuration(object, target, { cluster, history, notes }),
     ].filter((line) => line !== null);
@@ -59,7 +80,13 @@ export const runbook = defineDiagnosis<Record<string, never>>({
       headline: headline.slice(0, 4),
       details: [
         { title: "Pods", lines: podLines(pods, sick, now) },
-        { title: "Rollouts", lines: history.map((r) => `revision ${r.number}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`) },
+        {
+          title: "Rollouts",
+          lines: history.map(
+            (r) =>
+              `revision ${r.number}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`,
+          ),
+        },
         { title: "Events", lines: await events(target, pods, { cluster, now, redact: context.redact, notes }) },
         { title: "Not seen", lines: notes },
       ].filter((part) => part.lines.length > 0),
@@ -74,12 +101,17 @@ async function podsOf(target: Target, object: KubeObject, cluster: ClusterReader
   const wanted = (object.spec?.selector?.matchLabels ?? {}) as Record<string, string>;
   const all = await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace });
   const owned = (pod: KubeObject) => (pod.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid);
-  const selected = (pod: KubeObject) => Object.keys(wanted).length > 0 && Object.entries(wanted).every(([key, value]) => pod.metadata.labels?.[key] === value);
+  const selected = (pod: KubeObject) =>
+    Object.keys(wanted).length > 0 &&
+    Object.entries(wanted).every(([key, value]) => pod.metadata.labels?.[key] === value);
   return all.filter((pod) => owned(pod) || selected(pod));
 }
 
 function sicknessOf(pod: KubeObject): Sick[] {
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])] as Container[];
+  const statuses = [
+    ...(pod.status?.initContainerStatuses ?? []),
+    ...(pod.status?.containerStatuses ?? []),
+  ] as Container[];
   const out: Sick[] = [];
   for (const container of statuses) {
     const waiting = container.state?.waiting?.reason;
@@ -87,11 +119,23 @@ function sicknessOf(pod: KubeObject): Sick[] {
     const failed = waiting !== undefined && waiting !== "ContainerCreating" && waiting !== "PodInitializing";
     const died = termination !== undefined && termination.exitCode !== 0;
     if (!failed && !died && (container.ready ?? true)) continue;
-    const reason = (died ? termination?.reason : undefined) === "OOMKilled" ? "OOMKilled" : (waiting ?? termination?.reason ?? "not ready");
+    const reason =
+      (died ? termination?.reason : undefined) === "OOMKilled"
+        ? "OOMKilled"
+        : (waiting ?? termination?.reason ?? "not ready");
     out.push({ pod, container: container.name, reason, termination, restarts: container.restartCount ?? 0 });
   }
-  const pending = (pod.status?.conditions ?? []).find((c: { type: string; status: string; message?: string }) => c.type === "PodScheduled" && c.status === "False");
-  if (out.length === 0 && pending !== undefined) out.push({ pod, container: "", reason: `Pending: ${String(pending.message ?? "not scheduled").slice(0, 160)}`, termination: undefined, restarts: 0 });
+  const pending = (pod.status?.conditions ?? []).find(
+    (c: { type: string; status: string; message?: string }) => c.type === "PodScheduled" && c.status === "False",
+  );
+  if (out.length === 0 && pending !== undefined)
+    out.push({
+      pod,
+      container: "",
+      reason: `Pending: ${String(pending.message ?? "not scheduled").slice(0, 160)}`,
+      termination: undefined,
+      restarts: 0,
+    });
   return out;
 }
 
@@ -102,7 +146,11 @@ function exit(sick: Sick): string {
 
 function healthy(pods: readonly KubeObject[], object: KubeObject): string {
   const want = object.spec?.replicas;
-  const ready = pods.filter((pod) => (pod.status?.conditions ?? []).some((c: { type: string; status: string }) => c.type === "Ready" && c.status === "True")).length;
+  const ready = pods.filter((pod) =>
+    (pod.status?.conditions ?? []).some(
+      (c: { type: string; status: string }) => c.type === "Ready" && c.status === "True",
+    ),
+  ).length;
   return `no container is failing: ${ready} of ${want ?? pods.length} pods are ready`;
 }
 
@@ -119,11 +167,17 @@ interface Revision {
 async function revisions(target: Target, cluster: ClusterReader): Promise<Revision[]> {
   const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
   return sets
-    .filter((set) => (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid) && set.metadata.annotations?.[REVISION] !== undefined)
+    .filter(
+      (set) =>
+        (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid) &&
+        set.metadata.annotations?.[REVISION] !== undefined,
+    )
     .map((set) => ({
       number: Number(set.metadata.annotations?.[REVISION]),
       createdAt: set.metadata.creationTimestamp ?? "",
-      images: ((set.spec?.template?.spec?.containers ?? []) as { image?: string }[]).map((c) => c.image ?? "").join(", "),
+      images: ((set.spec?.template?.spec?.containers ?? []) as { image?: string }[])
+        .map((c) => c.image ?? "")
+        .join(", "),
       ready: set.status?.readyReplicas ?? 0,
       replicas: set.spec?.replicas ?? 0,
       template: digestOf(set.spec?.template?.spec),
@@ -134,7 +188,10 @@ async function revisions(target: Target, cluster: ClusterReader): Promise<Revisi
 
 /** The earliest of what the alerts and the pods' own terminations say. */
 function onsetOf(starts: readonly string[], sick: readonly Sick[]): number | null {
-  const times = [...starts.map((start) => Date.parse(start)), ...sick.map((s) => Date.parse(s.termination?.finishedAt ?? ""))].filter((time) => !Number.isNaN(time));
+  const times = [
+    ...starts.map((start) => Date.parse(start)),
+    ...sick.map((s) => Date.parse(s.termination?.finishedAt ?? "")),
+  ].filter((time) => !Number.isNaN(time));
   return times.length === 0 ? null : Math.min(...times);
 }
 
@@ -144,7 +201,9 @@ function began(onset: number | null, history: readonly Revision[], now: number):
   const before = history.find((revision) => Date.parse(revision.createdAt) <= onset + 5000);
   if (before === undefined) return `began ${ago(new Date(onset).toISOString(), now)}`;
   const after = Math.max(0, onset - Date.parse(before.createdAt));
-  return after < 3_600_000 ? `began ${span(after)} after revision ${before.number} was rolled out (${before.images})` : `began ${ago(new Date(onset).toISOString(), now)}; the last rollout (revision ${before.number}) was ${span(after)} before`;
+  return after < 3_600_000
+    ? `began ${span(after)} after revision ${before.number} was rolled out (${before.images})`
+    : `began ${ago(new Date(onset).toISOString(), now)}; the last rollout (revision ${before.number}) was ${span(after)} before`;
 }
 
 function ranClean(history: readonly Revision[], now: number): string | null {
@@ -166,7 +225,8 @@ async function configuration(object: KubeObject, target: Target, of: Looking): P
   const names = new Set<string>();
   const spec = object.spec?.template?.spec ?? object.spec ?? {};
   for (const container of spec.containers ?? []) {
-    for (const env of container.env ?? []) if (env.valueFrom?.configMapKeyRef?.name) names.add(env.valueFrom.configMapKeyRef.name);
+    for (const env of container.env ?? [])
+      if (env.valueFrom?.configMapKeyRef?.name) names.add(env.valueFrom.configMapKeyRef.name);
     for (const source of container.envFrom ?? []) if (source.configMapRef?.name) names.add(source.configMapRef.name);
   }
   for (const volume of spec.volumes ?? []) if (volume.configMap?.name) names.add(volume.configMap.name);
@@ -175,16 +235,23 @@ async function configuration(object: KubeObject, target: Target, of: Looking): P
   const changed: string[] = [];
   let newest = 0;
   for (const name of names) {
-    const found = await of.cluster.get({ apiVersion: "v1", kind: "ConfigMap", namespace: target.namespace, name }).catch((error: unknown) => {
-      of.notes.push(`ConfigMap ${name}: ${error instanceof Error ? error.message : "cannot be read"}`);
-      return null;
-    });
+    const found = await of.cluster
+      .get({ apiVersion: "v1", kind: "ConfigMap", namespace: target.namespace, name })
+      .catch((error: unknown) => {
+        of.notes.push(`ConfigMap ${name}: ${error instanceof Error ? error.message : "cannot be read"}`);
+        return null;
+      });
     if (found === null) {
       changed.push(`ConfigMap ${name} is missing or cannot be read`);
       continue;
     }
-    const times = (found.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined).map((entry) => Date.parse(entry.time ?? ""));
-    const at = Math.max(Date.parse(found.metadata.creationTimestamp ?? ""), ...times.filter((time) => !Number.isNaN(time)));
+    const times = (found.metadata.managedFields ?? [])
+      .filter((entry) => entry.fieldsV1?.["f:data"] !== undefined)
+      .map((entry) => Date.parse(entry.time ?? ""));
+    const at = Math.max(
+      Date.parse(found.metadata.creationTimestamp ?? ""),
+      ...times.filter((time) => !Number.isNaN(time)),
+    );
     newest = Math.max(newest, at);
     if (at > since) changed.push(`ConfigMap ${name} changed ${span(at - since)} after the last rollout`);
   }
@@ -196,21 +263,35 @@ function podLines(pods: readonly KubeObject[], sick: readonly Sick[], now: numbe
   return pods.slice(0, 15).map((pod) => {
     const ill = sick.find((s) => s.pod.metadata.uid === pod.metadata.uid);
     const where = pod.spec?.nodeName ? ` on ${pod.spec.nodeName}` : "";
-    const state = ill === undefined ? String(pod.status?.phase ?? "unknown") : `${ill.reason}${exit(ill)}, ${ill.restarts} restarts${ill.termination?.finishedAt ? `, last ended ${ago(ill.termination.finishedAt, now)}` : ""}`;
+    const state =
+      ill === undefined
+        ? String(pod.status?.phase ?? "unknown")
+        : `${ill.reason}${exit(ill)}, ${ill.restarts} restarts${ill.termination?.finishedAt ? `, last ended ${ago(ill.termination.finishedAt, now)}` : ""}`;
     const oom = ill?.reason === "OOMKilled" ? `, memory limit ${limitOf(pod, ill.container)}` : "";
     return `${pod.metadata.name}${where}: ${state}${oom}`;
   });
 }
 
 function limitOf(pod: KubeObject, container: string): string {
-  const found = ((pod.spec?.containers ?? []) as { name: string; resources?: { limits?: { memory?: string } } }[]).find((c) => c.name === container);
+  const found = ((pod.spec?.containers ?? []) as { name: string; resources?: { limits?: { memory?: string } } }[]).find(
+    (c) => c.name === container,
+  );
   return found?.resources?.limits?.memory ?? "none";
 }
 
 /** Text of the workload: redacted, one line each, no control characters, bounded. */
-async function lastLines(cluster: ClusterReader, sick: Sick, of: { lines: number; redact(text: string): string; notes: string[] }): Promise<string[]> {
+async function lastLines(
+  cluster: ClusterReader,
+  sick: Sick,
+  of: { lines: number; redact(text: string): string; notes: string[] },
+): Promise<string[]> {
   if (sick.container === "") return [];
-  const query = { namespace: sick.pod.metadata.namespace ?? "", pod: sick.pod.metadata.name, container: sick.container, tailLines: of.lines };
+  const query = {
+    namespace: sick.pod.metadata.namespace ?? "",
+    pod: sick.pod.metadata.name,
+    container: sick.container,
+    tailLines: of.lines,
+  };
   for (const previous of sick.restarts > 0 ? [true, false] : [false]) {
     try {
       const text = await cluster.logs({ ...query, previous });
@@ -218,20 +299,36 @@ async function lastLines(cluster: ClusterReader, sick: Sick, of: { lines: number
         .redact(text)
         .split("\n")
         // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
-        .map((line) => line.replace(/\u001b\[[0-9;]*[A-Za-z]/g, "").replace(/[\u0000-\u001f\u007f]/g, " ").trim().slice(0, 300))
+        .map((line) =>
+          line
+            .replace(/\u001b\[[0-9;]*[A-Za-z]/g, "")
+            .replace(/[\u0000-\u001f\u007f]/g, " ")
+            .trim()
+            .slice(0, 300),
+        )
         .filter((line) => line !== "");
       if (lines.length > 0) return lines.slice(-of.lines);
     } catch (error) {
-      of.notes.push(`logs of ${sick.pod.metadata.name}: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`);
+      of.notes.push(
+        `logs of ${sick.pod.metadata.name}: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`,
+      );
     }
   }
   return [];
 }
 
-async function events(target: Target, pods: readonly KubeObject[], of: { cluster: ClusterReader; now: number; redact(text: string): string; notes: string[] }): Promise<string[]> {
+async function events(
+  target: Target,
+  pods: readonly KubeObject[],
+  of: { cluster: ClusterReader; now: number; redact(text: string): string; notes: string[] },
+): Promise<string[]> {
   try {
     const uids = new Set([target.uid, ...pods.map((pod) => pod.metadata.uid)]);
-    const all = (await of.cluster.list({ apiVersion: "v1", kind: "Event", namespace: target.namespace })) as (KubeObject & {
+    const all = (await of.cluster.list({
+      apiVersion: "v1",
+      kind: "Event",
+      namespace: target.namespace,
+    })) as (KubeObject & {
       involvedObject?: { uid?: string; name?: string };
       reason?: string;
       message?: string;
@@ -240,15 +337,20 @@ async function events(target: Target, pods: readonly KubeObject[], of: { cluster
       lastTimestamp?: string | null;
       eventTime?: string | null;
     })[];
-    const at = (event: (typeof all)[number]) => Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
-    const mine = all.filter((event) => uids.has(event.involvedObject?.uid ?? "") && event.type !== "Normal").sort((a, b) => at(b) - at(a));
+    const at = (event: (typeof all)[number]) =>
+      Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
+    const mine = all
+      .filter((event) => uids.has(event.involvedObject?.uid ?? "") && event.type !== "Normal")
+      .sort((a, b) => at(b) - at(a));
     const seen = new Set<string>();
     const lines: string[] = [];
     for (const event of mine) {
       const key = `${event.reason ?? ""} ${event.message ?? ""}`.replace(/[a-f0-9]{5,}/g, "");
       if (seen.has(key) || lines.length >= 10) continue;
       seen.add(key);
-      lines.push(`${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${of.redact(String(event.message ?? "")).slice(0, 200)}`);
+      lines.push(
+        `${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${of.redact(String(event.message ?? "")).slice(0, 200)}`,
+      );
     }
     return lines;
   } catch (error) {

@@ -68,11 +68,19 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const name = nameOf(target);
     const deployment = await cluster.get(target);
     if (deployment === null) return skip("target-not-found", `${name} is gone`);
-    if (deployment.spec?.paused === true) return skip("rollout-paused", `${name}: its rollout is paused by a person; resume it first with \`kubectl rollout resume\``);
+    if (deployment.spec?.paused === true)
+      return skip(
+        "rollout-paused",
+        `${name}: its rollout is paused by a person; resume it first with \`kubectl rollout resume\``,
+      );
     const sets = await revisionsOf(target, cluster);
     const current = currentOf(deployment, sets);
     const earlier = sets.filter((set) => set.number < (current?.number ?? 0)).sort((a, b) => b.number - a.number);
-    if (current === undefined || earlier.length === 0) return skip("no-earlier-revision", `${name} has no earlier revision to go back to: expected at least two ReplicaSets with a revision, found ${sets.length}`);
+    if (current === undefined || earlier.length === 0)
+      return skip(
+        "no-earlier-revision",
+        `${name} has no earlier revision to go back to: expected at least two ReplicaSets with a revision, found ${sets.length}`,
+      );
 
     const young: string[] = [];
     let chosen: Revision | undefined;
@@ -86,8 +94,12 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       young.push(`revision ${candidate.number} ran only ${span(ranMs)}`);
     }
     if (chosen === undefined) {
-      if (young.length === 0) return skip("nothing-to-do", `${name}: every earlier revision has the template that runs now`);
-      return skip("no-healthy-revision", `${name}: no earlier revision ran for ${span(context.settings.rollbackHealthMs)}: ${young.join(", ")}; choose one by hand`);
+      if (young.length === 0)
+        return skip("nothing-to-do", `${name}: every earlier revision has the template that runs now`);
+      return skip(
+        "no-healthy-revision",
+        `${name}: no earlier revision ran for ${span(context.settings.rollbackHealthMs)}: ${young.join(", ")}; choose one by hand`,
+      );
     }
     const owned = ownedElsewhere(context, { chosen, current, deployment });
     if (owned !== null) return owned;
@@ -95,7 +107,12 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const template = await templateOf(target, chosen, cluster);
     const refused = (await imageGone(target, template, cluster)) ?? migrated(name, deployment, template);
     if (refused !== null) return refused;
-    const config = await configOf({ target, template, cluster, window: { from: Date.parse(current.createdAt), to: Date.parse(chosen.createdAt) } });
+    const config = await configOf({
+      target,
+      template,
+      cluster,
+      window: { from: Date.parse(current.createdAt), to: Date.parse(chosen.createdAt) },
+    });
     if ("skip" in config) return config;
 
     const fromTemplate = digestOf(deployment.spec.template);
@@ -110,7 +127,13 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       config: config.found,
     };
     const change: Change = {
-      object: { apiVersion: target.apiVersion, kind: target.kind, namespace: target.namespace, name: target.name, uid: target.uid },
+      object: {
+        apiVersion: target.apiVersion,
+        kind: target.kind,
+        namespace: target.namespace,
+        name: target.name,
+        uid: target.uid,
+      },
       field: "/spec/template",
       from: `revision ${current.number} (${images(deployment.spec.template)})`,
       to: `revision ${chosen.number} (${images(template)})`,
@@ -140,22 +163,50 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
   },
 
   async execute({ target, plan, cluster, step }) {
-    await step("roll-back", () => swap({ target, cluster, facts: plan.facts, from: plan.facts.fromTemplate, to: plan.facts.toReplicaSet, digest: plan.facts.toTemplate }));
+    await step("roll-back", () =>
+      swap({
+        target,
+        cluster,
+        facts: plan.facts,
+        from: plan.facts.fromTemplate,
+        to: plan.facts.toReplicaSet,
+        digest: plan.facts.toTemplate,
+      }),
+    );
   },
 
   async undo({ target, plan, cluster, step }) {
-    await step("undo:roll-back", () => swap({ target, cluster, facts: null, from: plan.facts.toTemplate, to: plan.facts.fromReplicaSet, digest: plan.facts.fromTemplate }));
+    await step("undo:roll-back", () =>
+      swap({
+        target,
+        cluster,
+        facts: null,
+        from: plan.facts.toTemplate,
+        to: plan.facts.fromReplicaSet,
+        digest: plan.facts.fromTemplate,
+      }),
+    );
   },
 
   async verify({ target, plan, cluster, symptom, memo }) {
     const live = await cluster.get(target);
-    if (live === null || live.metadata.uid !== target.uid) return { world: "bad", symptom: "unknown", says: `${nameOf(target)} is gone` };
+    if (live === null || live.metadata.uid !== target.uid)
+      return { world: "bad", symptom: "unknown", says: `${nameOf(target)} is gone` };
     if (digestOf(live.spec.template) !== plan.facts.toTemplate) {
-      return { world: "bad", symptom: "unknown", says: `${nameOf(target)}: its template is no longer the one of revision ${plan.facts.toRevision}: somebody or something changed it` };
+      return {
+        world: "bad",
+        symptom: "unknown",
+        says: `${nameOf(target)}: its template is no longer the one of revision ${plan.facts.toRevision}: somebody or something changed it`,
+      };
     }
     const world = await rollout(target, live, cluster, memo);
     const seen = await symptom();
-    const look: Look = { world: world.state, symptom: seen.state, says: `${world.says}; ${seen.says}`, memo: world.memo };
+    const look: Look = {
+      world: world.state,
+      symptom: seen.state,
+      says: `${world.says}; ${seen.says}`,
+      memo: world.memo,
+    };
     return look;
   },
 });
@@ -192,20 +243,33 @@ function ranFor(revision: Revision, sets: readonly Revision[], now: number): num
   return Math.max(0, (until > since ? until : now) - since);
 }
 
-function ownedElsewhere(context: PlanContext<unknown>, of: { chosen: Revision; current: Revision; deployment: KubeObject }) {
+function ownedElsewhere(
+  context: PlanContext<unknown>,
+  of: { chosen: Revision; current: Revision; deployment: KubeObject },
+) {
   const owner = context.owners.find((o) => o.handsOff);
   if (owner === undefined) return null;
   const name = nameOf(context.target);
   if (owner.kind === "argo-cd" || owner.kind === "flux") {
     const handOff = `${name}: set its pod template back to revision ${of.chosen.number}.\nNow (revision ${of.current.number}): ${images(of.deployment.spec?.template)}\nSee it with: kubectl -n ${context.target.namespace} rollout history deployment/${context.target.name} --revision=${of.chosen.number}\nCommit that change in Git and let it sync.`;
-    return skip("owned-by-gitops", `${owner.says}: rolling ${name} back here would be undone; revert it in Git`, handOff);
+    return skip(
+      "owned-by-gitops",
+      `${owner.says}: rolling ${name} back here would be undone; revert it in Git`,
+      handOff,
+    );
   }
   return skip("owned-elsewhere", `${owner.says}: ${name} is rolled back through it, not here`);
 }
 
 async function templateOf(target: Target, revision: Revision, cluster: ClusterReader): Promise<KubeObject["spec"]> {
-  const set = await cluster.get({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace, name: revision.name });
-  if (set === null || set.metadata.uid !== revision.uid) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${revision.name} of revision ${revision.number} is gone`);
+  const set = await cluster.get({
+    apiVersion: "apps/v1",
+    kind: "ReplicaSet",
+    namespace: target.namespace,
+    name: revision.name,
+  });
+  if (set === null || set.metadata.uid !== revision.uid)
+    throw new ChangedWorld(`ReplicaSet ${target.namespace}/${revision.name} of revision ${revision.number} is gone`);
   return withoutHash(set.spec?.template);
 }
 
@@ -213,10 +277,24 @@ async function templateOf(target: Target, revision: Revision, cluster: ClusterRe
 async function imageGone(target: Target, template: KubeObject["spec"], cluster: ClusterReader) {
   const wanted = new Set(imageList(template));
   for (const pod of await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })) {
-    for (const status of (pod.status?.containerStatuses ?? []) as { image?: string; name: string; state?: { waiting?: { reason?: string } } }[]) {
-      const image = ((pod.spec?.containers ?? []) as { name: string; image: string }[]).find((c) => c.name === status.name)?.image ?? status.image ?? "";
-      if (wanted.has(image) && /^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")) {
-        return skip("image-gone", `Pod ${target.namespace}/${pod.metadata.name} cannot pull ${image}, which the earlier revision needs: push it again first`);
+    for (const status of (pod.status?.containerStatuses ?? []) as {
+      image?: string;
+      name: string;
+      state?: { waiting?: { reason?: string } };
+    }[]) {
+      const image =
+        ((pod.spec?.containers ?? []) as { name: string; image: string }[]).find((c) => c.name === status.name)
+          ?.image ??
+        status.image ??
+        "";
+      if (
+        wanted.has(image) &&
+        /^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")
+      ) {
+        return skip(
+          "image-gone",
+          `Pod ${target.namespace}/${pod.metadata.name} cannot pull ${image}, which the earlier revision needs: push it again first`,
+        );
       }
     }
   }
@@ -229,7 +307,10 @@ function migrated(name: string, deployment: KubeObject, template: KubeObject["sp
   const now = deployment.spec?.template?.metadata?.annotations?.[marker] ?? deployment.metadata.annotations?.[marker];
   const then = template?.metadata?.annotations?.[marker];
   if (now === undefined || now === then) return null;
-  return skip("config-changed", `${name}: the revision that runs now migrated data (${String(now).slice(0, 60)}); the earlier one may not read it: fix forward, or ask its owner`);
+  return skip(
+    "config-changed",
+    `${name}: the revision that runs now migrated data (${String(now).slice(0, 60)}); the earlier one may not read it: fix forward, or ask its owner`,
+  );
 }
 
 interface ConfigRef {
@@ -268,11 +349,15 @@ async function configOf(q: ConfigQuestion) {
     }
     const changed = changedSince(object, ref.keys, q.window);
     if (changed !== null) {
-      return skip("config-changed", `${name} changed at ${changed.at}${changed.by === "" ? "" : ` (${changed.by})`}, after the earlier revision last ran: rolling back the pods would not roll that back; decide about both`);
+      return skip(
+        "config-changed",
+        `${name} changed at ${changed.at}${changed.by === "" ? "" : ` (${changed.by})`}, after the earlier revision last ran: rolling back the pods would not roll that back; decide about both`,
+      );
     }
     found.push({ kind: ref.kind, name: ref.name, digest: contentDigest(object) });
   }
-  if (found.length > 0) notes.push(`configuration unchanged: ${found.map((one) => `${one.kind} ${one.name}`).join(", ")}`);
+  if (found.length > 0)
+    notes.push(`configuration unchanged: ${found.map((one) => `${one.kind} ${one.name}`).join(", ")}`);
   return { found, notes };
 }
 
@@ -284,7 +369,11 @@ function contentDigest(object: KubeObject): string {
 }
 
 /** The newest write of a key that is read, later than the release that is to be taken back began. */
-function changedSince(object: KubeObject, keys: Set<string> | null, window: ConfigQuestion["window"]): { at: string; by: string } | null {
+function changedSince(
+  object: KubeObject,
+  keys: Set<string> | null,
+  window: ConfigQuestion["window"],
+): { at: string; by: string } | null {
   const late = (time: string | undefined) => {
     const at = Date.parse(time ?? "");
     return at > window.from || (at > window.to && window.from - at < SAME_RELEASE_MS);
@@ -292,8 +381,13 @@ function changedSince(object: KubeObject, keys: Set<string> | null, window: Conf
   if (late(object.metadata.creationTimestamp)) return { at: object.metadata.creationTimestamp ?? "", by: "created" };
   for (const entry of object.metadata.managedFields ?? []) {
     if (!late(entry.time)) continue;
-    const data = { ...(entry.fieldsV1?.["f:data"] as object | undefined), ...(entry.fieldsV1?.["f:binaryData"] as object | undefined) };
-    const written = Object.keys(data).filter((key) => key.startsWith("f:")).map((key) => key.slice(2));
+    const data = {
+      ...(entry.fieldsV1?.["f:data"] as object | undefined),
+      ...(entry.fieldsV1?.["f:binaryData"] as object | undefined),
+    };
+    const written = Object.keys(data)
+      .filter((key) => key.startsWith("f:"))
+      .map((key) => key.slice(2));
     if (written.length === 0) continue;
     if (keys === null || written.some((key) => keys.has(key))) return { at: entry.time ?? "", by: entry.manager ?? "" };
   }
@@ -303,7 +397,11 @@ function changedSince(object: KubeObject, keys: Set<string> | null, window: Conf
 /** Every ConfigMap and Secret that a pod template names. */
 function references(template: KubeObject["spec"]): ConfigRef[] {
   const refs = new Map<string, ConfigRef>();
-  const add = (kind: ConfigRef["kind"], name: string | undefined, of: { key?: string | undefined; optional?: boolean | undefined }) => {
+  const add = (
+    kind: ConfigRef["kind"],
+    name: string | undefined,
+    of: { key?: string | undefined; optional?: boolean | undefined },
+  ) => {
     if (!name) return;
     const known = refs.get(`${kind}/${name}`) ?? { kind, name, keys: new Set<string>(), optional: true };
     if (of.key === undefined) known.keys = null;
@@ -348,18 +446,37 @@ interface Swap {
 /** The one write: this template for that one, on a Deployment that is as approved. */
 async function swap(s: Swap) {
   const { target, cluster } = s;
-  const set = await cluster.get({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace, name: s.to.name });
-  if (set === null || set.metadata.uid !== s.to.uid) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name}, whose template was to be written, is gone`);
+  const set = await cluster.get({
+    apiVersion: "apps/v1",
+    kind: "ReplicaSet",
+    namespace: target.namespace,
+    name: s.to.name,
+  });
+  if (set === null || set.metadata.uid !== s.to.uid)
+    throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name}, whose template was to be written, is gone`);
   const template = withoutHash(set.spec?.template);
-  if (digestOf(template) !== s.digest) throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name} no longer has the template that was approved`);
+  if (digestOf(template) !== s.digest)
+    throw new ChangedWorld(`ReplicaSet ${target.namespace}/${s.to.name} no longer has the template that was approved`);
   for (const one of s.facts?.config ?? []) {
     const object = await cluster.get({ apiVersion: "v1", kind: one.kind, namespace: target.namespace, name: one.name });
-    if (object === null) throw new ChangedWorld(`${one.kind} ${target.namespace}/${one.name} was there when the plan was made and is gone`);
-    if (contentDigest(object) !== one.digest) throw new ChangedWorld(`${one.kind} ${target.namespace}/${one.name} changed since the plan was made${newestWriter(object)}`);
+    if (object === null)
+      throw new ChangedWorld(
+        `${one.kind} ${target.namespace}/${one.name} was there when the plan was made and is gone`,
+      );
+    if (contentDigest(object) !== one.digest)
+      throw new ChangedWorld(
+        `${one.kind} ${target.namespace}/${one.name} changed since the plan was made${newestWriter(object)}`,
+      );
   }
   const cause = set.metadata.annotations?.[CAUSE];
   return {
-    object: { apiVersion: target.apiVersion, kind: target.kind, namespace: target.namespace, name: target.name, uid: target.uid },
+    object: {
+      apiVersion: target.apiVersion,
+      kind: target.kind,
+      namespace: target.namespace,
+      name: target.name,
+      uid: target.uid,
+    },
     changed(live: KubeObject): string | null {
       if (live.spec?.paused === true) return `${nameOf(target)}: its rollout was paused by a person`;
       const found = digestOf(live.spec?.template);
@@ -370,7 +487,8 @@ async function swap(s: Swap) {
     patch(live: KubeObject): JsonPatchOp[] {
       const path = `/metadata/annotations/${CAUSE.replace("/", "~1")}`;
       const had = live.metadata.annotations?.[CAUSE] !== undefined;
-      const words: JsonPatchOp[] = cause !== undefined ? [{ op: "add", path, value: cause }] : had ? [{ op: "remove", path }] : [];
+      const words: JsonPatchOp[] =
+        cause !== undefined ? [{ op: "add", path, value: cause }] : had ? [{ op: "remove", path }] : [];
       return [{ op: "replace", path: "/spec/template", value: template }, ...words];
     },
   };
@@ -379,24 +497,53 @@ async function swap(s: Swap) {
 function newestWriter(object: KubeObject): string {
   const entries = (object.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined);
   const newest = entries.sort((a, b) => Date.parse(b.time ?? "") - Date.parse(a.time ?? ""))[0];
-  const keys = Object.keys((newest?.fieldsV1?.["f:data"] as object | undefined) ?? {}).filter((key) => key.startsWith("f:")).map((key) => key.slice(2));
-  return newest === undefined ? "" : ` (by ${newest.manager ?? "somebody"}${keys.length > 0 && keys.length < 6 ? `, keys ${keys.join(", ")}` : ""})`;
+  const keys = Object.keys((newest?.fieldsV1?.["f:data"] as object | undefined) ?? {})
+    .filter((key) => key.startsWith("f:"))
+    .map((key) => key.slice(2));
+  return newest === undefined
+    ? ""
+    : ` (by ${newest.manager ?? "somebody"}${keys.length > 0 && keys.length < 6 ? `, keys ${keys.join(", ")}` : ""})`;
 }
 
 /** The rollout as `kubectl rollout status` judges it, and no new restarts since the last look. */
-async function rollout(target: Target, live: KubeObject, cluster: ClusterReader, memo: Json): Promise<{ state: Look["world"]; says: string; memo: Json }> {
+async function rollout(
+  target: Target,
+  live: KubeObject,
+  cluster: ClusterReader,
+  memo: Json,
+): Promise<{ state: Look["world"]; says: string; memo: Json }> {
   const want = live.spec?.replicas ?? 1;
-  const s = (live.status ?? {}) as { observedGeneration?: number; replicas?: number; updatedReplicas?: number; availableReplicas?: number; conditions?: { type: string; reason?: string }[] };
-  const pods = (await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })).filter((pod) => belongs(pod, live));
-  const restarts = pods.reduce((sum, pod) => sum + ((pod.status?.containerStatuses ?? []) as { restartCount?: number }[]).reduce((n, c) => n + (c.restartCount ?? 0), 0), 0);
+  const s = (live.status ?? {}) as {
+    observedGeneration?: number;
+    replicas?: number;
+    updatedReplicas?: number;
+    availableReplicas?: number;
+    conditions?: { type: string; reason?: string }[];
+  };
+  const pods = (await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })).filter((pod) =>
+    belongs(pod, live),
+  );
+  const restarts = pods.reduce(
+    (sum, pod) =>
+      sum +
+      ((pod.status?.containerStatuses ?? []) as { restartCount?: number }[]).reduce(
+        (n, c) => n + (c.restartCount ?? 0),
+        0,
+      ),
+    0,
+  );
   const before = (memo as { restarts?: number } | null)?.restarts;
   const says = `rollout ${s.availableReplicas ?? 0}/${want}`;
   const next = { restarts };
-  if ((s.observedGeneration ?? 0) < (live.metadata.generation ?? 0)) return { state: "waiting", says: `${says}, not yet seen by the controller`, memo: next };
-  if ((s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded")) return { state: "bad", says: `${says}, its progress deadline has passed`, memo: next };
-  const complete = (s.updatedReplicas ?? 0) === want && (s.replicas ?? 0) === want && (s.availableReplicas ?? 0) === want;
+  if ((s.observedGeneration ?? 0) < (live.metadata.generation ?? 0))
+    return { state: "waiting", says: `${says}, not yet seen by the controller`, memo: next };
+  if ((s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded"))
+    return { state: "bad", says: `${says}, its progress deadline has passed`, memo: next };
+  const complete =
+    (s.updatedReplicas ?? 0) === want && (s.replicas ?? 0) === want && (s.availableReplicas ?? 0) === want;
   if (!complete) return { state: "waiting", says, memo: next };
-  if (before !== undefined && restarts > before) return { state: "waiting", says: `${says}, ${restarts - before} new restarts`, memo: next };
+  if (before !== undefined && restarts > before)
+    return { state: "waiting", says: `${says}, ${restarts - before} new restarts`, memo: next };
   return { state: "good", says: `${says}, no new restarts`, memo: next };
 }
 
@@ -433,9 +580,15 @@ function differences(from: KubeObject["spec"], to: KubeObject["spec"]): string[]
     if (was[i] !== image) lines.push(`image ${was[i] ?? "none"} → ${image}`);
   });
   const env = (template: KubeObject["spec"]) =>
-    new Map(((template?.spec?.containers ?? []) as { env?: { name: string }[] }[]).flatMap((c) => (c.env ?? []).map((e) => [e.name, digestOf(e)] as const)));
+    new Map(
+      ((template?.spec?.containers ?? []) as { env?: { name: string }[] }[]).flatMap((c) =>
+        (c.env ?? []).map((e) => [e.name, digestOf(e)] as const),
+      ),
+    );
   const [before, after] = [env(from), env(to)];
-  const names = [...new Set([...before.keys(), ...after.keys()])].filter((name) => before.get(name) !== after.get(name));
+  const names = [...new Set([...before.keys(), ...after.keys()])].filter(
+    (name) => before.get(name) !== after.get(name),
+  );
   if (names.length > 0) lines.push(`environment: ${names.slice(0, 8).join(", ")} (values not shown)`);
   return lines;
 }

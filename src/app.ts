@@ -69,7 +69,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   }
 }
 
-async function start(config: Config, options: AppOptions, life: { cleanup: (() => Promise<unknown> | unknown)[]; stop(): Promise<void> }): Promise<App> {
+async function start(
+  config: Config,
+  options: AppOptions,
+  life: { cleanup: (() => Promise<unknown> | unknown)[]; stop(): Promise<void> },
+): Promise<App> {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? createLog(config.logLevel);
   const runbooks = await loadRunbooks();
@@ -77,7 +81,9 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
   const policy = findPolicy(config, known(runbooks));
   const cluster = config.cluster || (policy.clusters.length === 1 ? (policy.clusters[0]?.name ?? "") : "");
   if (!policy.clusters.some((c) => c.name === cluster)) {
-    throw new FaultsError("ERR_CONFIG", "configuration", [`NIGHTSHIFT_CLUSTER: expected one of ${policy.clusters.map((c) => c.name).join(", ")}, found ${JSON.stringify(cluster)}`]);
+    throw new FaultsError("ERR_CONFIG", "configuration", [
+      `NIGHTSHIFT_CLUSTER: expected one of ${policy.clusters.map((c) => c.name).join(", ")}, found ${JSON.stringify(cluster)}`,
+    ]);
   }
   const metrics = createMetrics({ guards: guards.map((g) => g.name), runbooks: [...runbooks.keys()] });
   const hands = config.role !== "front";
@@ -93,12 +99,16 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
   const prefix = config.redisPrefix;
   const records = createRecordStore(redis, prefix, randomHex);
   const facts = createFactStore(redis, prefix);
-  const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) => log.warn({ says }, "the queue reports an error"));
+  const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) =>
+    log.warn({ says }, "the queue reports an error"),
+  );
   life.cleanup.push(() => producer.close());
 
   const reader = await createKubernetes({ kubeconfig: config.kubeconfig, clock });
   life.cleanup.push(() => reader.close());
-  const writer = hands ? await createKubernetes({ kubeconfig: config.kubeconfigHands ?? config.kubeconfig, clock }) : null;
+  const writer = hands
+    ? await createKubernetes({ kubeconfig: config.kubeconfigHands ?? config.kubeconfig, clock })
+    : null;
   if (writer) life.cleanup.push(() => writer.close());
   // Leases and the control ConfigMap lie in Nightshift's own namespace: the hands write them, the front only reads.
   const own = writer ?? reader;
@@ -107,12 +117,25 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
   const leases = createLeaseStore(own, config.namespace, { clock, durationSeconds: LEASE_SECONDS });
   const budgets = createBudgets(own, config.namespace, clock);
   const prometheus = config.prometheusUrl === null ? null : createPrometheus(config.prometheusUrl);
-  const alertmanagers = config.alertmanagerUrls.length === 0 ? null : createAlertmanagers(config.alertmanagerUrls, config.alertmanagerReceiver, log);
+  const alertmanagers =
+    config.alertmanagerUrls.length === 0
+      ? null
+      : createAlertmanagers(config.alertmanagerUrls, config.alertmanagerReceiver, log);
   const key = config.pagerduty.routingKey;
-  const pager = key === null ? null : createPager({ routingKey: () => key.values()[0] ?? "", eventsUrl: config.pagerduty.eventsUrl });
-  const rest = config.pagerduty.token === null ? null : createPagerDutyRest({ token: () => config.pagerduty.token?.values()[0] ?? "", apiUrl: config.pagerduty.apiUrl });
+  const pager =
+    key === null
+      ? null
+      : createPager({ routingKey: () => key.values()[0] ?? "", eventsUrl: config.pagerduty.eventsUrl });
+  const rest =
+    config.pagerduty.token === null
+      ? null
+      : createPagerDutyRest({
+          token: () => config.pagerduty.token?.values()[0] ?? "",
+          apiUrl: config.pagerduty.apiUrl,
+        });
   const bot = config.slack.botToken;
-  const slack = bot === null ? null : await createSlack({ botToken: () => bot.values()[0] ?? "", apiUrl: config.slack.apiUrl });
+  const slack =
+    bot === null ? null : await createSlack({ botToken: () => bot.values()[0] ?? "", apiUrl: config.slack.apiUrl });
 
   const holder = `${process.env["POD_UID"] ?? hostname()}-${process.pid}-${randomHex(4)}`;
   const holderLives = createLeaseWatch(clock, (who) => facts.isPresent(who));
@@ -122,19 +145,31 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
     clock,
     async nudge(incident, kind, record) {
       const job: Job =
-        kind === "expire" ? { v: JOB_VERSION, kind, incident, nonce: record.plan?.nonce ?? "" } : { v: JOB_VERSION, kind, incident };
+        kind === "expire"
+          ? { v: JOB_VERSION, kind, incident, nonce: record.plan?.nonce ?? "" }
+          : { v: JOB_VERSION, kind, incident };
       const delay = kind === "expire" && record.plan ? record.plan.expiresAt - clock.now() : 0;
-      await add(job, delay).catch((error: unknown) => log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it"));
+      await add(job, delay).catch((error: unknown) =>
+        log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it"),
+      );
     },
     stored(before, after) {
       if (before.state !== after.state && after.endedAt !== null && before.endedAt === null) {
         metrics.outcomes.inc({ outcome: after.state as "held", reason: after.reason ?? "none" });
-        log.info({ incident: after.id, outcome: after.state, reason: after.reason, says: after.says }, "incident ended");
+        log.info(
+          { incident: after.id, outcome: after.state, reason: after.reason, says: after.says },
+          "incident ended",
+        );
       }
     },
   });
   let pending = 0;
-  const verify = { clock, policy: () => policy, metrics: prometheus, activity: (record: Parameters<typeof incidentActivity>[1]) => incidentActivity(ports, record) };
+  const verify = {
+    clock,
+    policy: () => policy,
+    metrics: prometheus,
+    activity: (record: Parameters<typeof incidentActivity>[1]) => incidentActivity(ports, record),
+  };
   const symptom = (record: Parameters<typeof incidentSymptom>[1]) => incidentSymptom(verify, record);
   const writerAccount = `system:serviceaccount:${config.namespace}:nightshift-hands`;
   const world = {
@@ -148,7 +183,8 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
-    writerCan: (question: Parameters<typeof reader.can>[0]) => (writer ? writer.can(question) : reader.canUser(writerAccount, question)),
+    writerCan: (question: Parameters<typeof reader.can>[0]) =>
+      writer ? writer.can(question) : reader.canUser(writerAccount, question),
     now: () => clock.now(),
   };
   const ports: PipelinePorts = {
@@ -233,7 +269,13 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
           return pipeline.tell(job.incident);
       }
     };
-    const consumer = createConsumer(name, handle, { url: redisUrl, prefix: `${prefix}:queue`, concurrency, log, metrics });
+    const consumer = createConsumer(name, handle, {
+      url: redisUrl,
+      prefix: `${prefix}:queue`,
+      concurrency,
+      log,
+      metrics,
+    });
     consumers.push(consumer);
     life.cleanup.push(() => consumer.stop());
   };
@@ -265,7 +307,8 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
       {
         ...ports,
         open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
-        revive: async () => (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
+        revive: async () =>
+          (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
       },
       missing,
     ),
@@ -273,7 +316,9 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
   if (writer) {
     every(CONTROL_MS, "control", async () => {
       const found = await control.read();
-      const all = found.state === "unreadable" || found.pauses.some((p) => p.scope === "all" && (p.until === null || p.until > clock.now()));
+      const all =
+        found.state === "unreadable" ||
+        found.pauses.some((p) => p.scope === "all" && (p.until === null || p.until > clock.now()));
       metrics.paused.set(all ? 1 : 0);
       if (found.state !== "readable") return;
       for (const pause of found.pauses.filter((p) => p.until === null || p.until > clock.now())) {
@@ -300,10 +345,23 @@ async function start(config: Config, options: AppOptions, life: { cleanup: (() =
 
   const app = front && bot !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
   if (app) life.cleanup.push(() => app.stop());
-  const server = await createServer({ config, front, pipeline, metrics, slackHttp: app?.http ?? null, records, readiness, refresh, log });
+  const server = await createServer({
+    config,
+    front,
+    pipeline,
+    metrics,
+    slackHttp: app?.http ?? null,
+    records,
+    readiness,
+    refresh,
+    log,
+  });
   life.cleanup.push(() => server.close());
   life.cleanup.push(() => halt.abort());
-  log.info({ url: server.url, role: config.role, cluster, rules: policy.rules.length, policy: policy.digest.slice(0, 12) }, "nightshift serves");
+  log.info(
+    { url: server.url, role: config.role, cluster, rules: policy.rules.length, policy: policy.digest.slice(0, 12) },
+    "nightshift serves",
+  );
   return { url: server.url, stop: life.stop };
 
   async function readiness(): Promise<string[]> {

@@ -27,7 +27,13 @@ export interface Config {
   redisPrefix: string;
   kubeconfig: string | null;
   kubeconfigHands: string | null;
-  slack: { botToken: Secret | null; channel: string; appToken: Secret | null; signingSecret: Secret | null; apiUrl: string | null };
+  slack: {
+    botToken: Secret | null;
+    channel: string;
+    appToken: Secret | null;
+    signingSecret: Secret | null;
+    apiUrl: string | null;
+  };
   pagerduty: {
     routingKey: Secret | null;
     token: Secret | null;
@@ -47,18 +53,55 @@ export interface Config {
 
 /** Names of the environment variables: a contract with users; docs/configuration.md lists them. */
 export const variables = [
-  "NIGHTSHIFT_POLICY", "NIGHTSHIFT_HOST", "NIGHTSHIFT_PORT", "NIGHTSHIFT_URL", "NIGHTSHIFT_ROLE", "NIGHTSHIFT_CLUSTER",
-  "NIGHTSHIFT_NAMESPACE", "NIGHTSHIFT_SECRET", "NIGHTSHIFT_WEBHOOK_TOKEN", "NIGHTSHIFT_WEBHOOK_BASIC", "NIGHTSHIFT_API_TOKEN",
-  "NIGHTSHIFT_DATA", "NIGHTSHIFT_REDIS_PREFIX", "NIGHTSHIFT_MAX_BODY_BYTES", "NIGHTSHIFT_MAX_ALERTS", "NIGHTSHIFT_MAX_LABEL_LENGTH",
-  "NIGHTSHIFT_MAX_PENDING", "NIGHTSHIFT_LOG_LEVEL", "NIGHTSHIFT_INSTALL", "REDIS_URL", "KUBECONFIG", "KUBECONFIG_HANDS",
-  "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_API_URL", "PAGERDUTY_ROUTING_KEY",
-  "PAGERDUTY_TOKEN", "PAGERDUTY_FROM", "PAGERDUTY_WEBHOOK_SECRET", "PAGERDUTY_EVENTS_URL", "PAGERDUTY_API_URL", "PROMETHEUS_URL",
-  "ALERTMANAGER_URL", "ALERTMANAGER_RECEIVER",
+  "NIGHTSHIFT_POLICY",
+  "NIGHTSHIFT_HOST",
+  "NIGHTSHIFT_PORT",
+  "NIGHTSHIFT_URL",
+  "NIGHTSHIFT_ROLE",
+  "NIGHTSHIFT_CLUSTER",
+  "NIGHTSHIFT_NAMESPACE",
+  "NIGHTSHIFT_SECRET",
+  "NIGHTSHIFT_WEBHOOK_TOKEN",
+  "NIGHTSHIFT_WEBHOOK_BASIC",
+  "NIGHTSHIFT_API_TOKEN",
+  "NIGHTSHIFT_DATA",
+  "NIGHTSHIFT_REDIS_PREFIX",
+  "NIGHTSHIFT_MAX_BODY_BYTES",
+  "NIGHTSHIFT_MAX_ALERTS",
+  "NIGHTSHIFT_MAX_LABEL_LENGTH",
+  "NIGHTSHIFT_MAX_PENDING",
+  "NIGHTSHIFT_LOG_LEVEL",
+  "NIGHTSHIFT_INSTALL",
+  "REDIS_URL",
+  "KUBECONFIG",
+  "KUBECONFIG_HANDS",
+  "SLACK_BOT_TOKEN",
+  "SLACK_CHANNEL",
+  "SLACK_APP_TOKEN",
+  "SLACK_SIGNING_SECRET",
+  "SLACK_API_URL",
+  "PAGERDUTY_ROUTING_KEY",
+  "PAGERDUTY_TOKEN",
+  "PAGERDUTY_FROM",
+  "PAGERDUTY_WEBHOOK_SECRET",
+  "PAGERDUTY_EVENTS_URL",
+  "PAGERDUTY_API_URL",
+  "PROMETHEUS_URL",
+  "ALERTMANAGER_URL",
+  "ALERTMANAGER_RECEIVER",
 ] as const;
 
 const secrets = new Set([
-  "NIGHTSHIFT_SECRET", "NIGHTSHIFT_WEBHOOK_TOKEN", "NIGHTSHIFT_WEBHOOK_BASIC", "NIGHTSHIFT_API_TOKEN", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN",
-  "SLACK_SIGNING_SECRET", "PAGERDUTY_ROUTING_KEY", "PAGERDUTY_TOKEN", "PAGERDUTY_WEBHOOK_SECRET",
+  "NIGHTSHIFT_SECRET",
+  "NIGHTSHIFT_WEBHOOK_TOKEN",
+  "NIGHTSHIFT_WEBHOOK_BASIC",
+  "NIGHTSHIFT_API_TOKEN",
+  "SLACK_BOT_TOKEN",
+  "SLACK_APP_TOKEN",
+  "SLACK_SIGNING_SECRET",
+  "PAGERDUTY_ROUTING_KEY",
+  "PAGERDUTY_TOKEN",
+  "PAGERDUTY_WEBHOOK_SECRET",
 ]);
 
 const NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -94,11 +137,14 @@ export function readConfig(env: Env, serving: boolean): Config {
   }
 
   const role = text("NIGHTSHIFT_ROLE") || "all";
-  if (role !== "all" && role !== "front" && role !== "hands") faults.push(`NIGHTSHIFT_ROLE: expected all, front or hands, found ${shown(role)}`);
+  if (role !== "all" && role !== "front" && role !== "hands")
+    faults.push(`NIGHTSHIFT_ROLE: expected all, front or hands, found ${shown(role)}`);
   const redisUrl = text("REDIS_URL");
-  if (redisUrl !== "" && !/^(rediss?|unix):\/\//.test(redisUrl)) faults.push(`REDIS_URL: expected redis:// or rediss://, found ${shown(redisUrl)}`);
+  if (redisUrl !== "" && !/^(rediss?|unix):\/\//.test(redisUrl))
+    faults.push(`REDIS_URL: expected redis:// or rediss://, found ${shown(redisUrl)}`);
   const level = text("NIGHTSHIFT_LOG_LEVEL") || "info";
-  if (!["debug", "info", "warn", "error"].includes(level)) faults.push(`NIGHTSHIFT_LOG_LEVEL: expected debug, info, warn or error, found ${shown(level)}`);
+  if (!["debug", "info", "warn", "error"].includes(level))
+    faults.push(`NIGHTSHIFT_LOG_LEVEL: expected debug, info, warn or error, found ${shown(level)}`);
 
   const config: Config = {
     policyFile: text("NIGHTSHIFT_POLICY") || null,
@@ -147,16 +193,22 @@ export function readConfig(env: Env, serving: boolean): Config {
     install: text("NIGHTSHIFT_INSTALL") || "nightshift",
   };
   for (const part of config.alertmanagerUrls) {
-    if (!/^https?:\/\//.test(part) || !URL.canParse(part)) faults.push(`ALERTMANAGER_URL: expected http(s) URLs separated by commas, found ${shown(part)}`);
+    if (!/^https?:\/\//.test(part) || !URL.canParse(part))
+      faults.push(`ALERTMANAGER_URL: expected http(s) URLs separated by commas, found ${shown(part)}`);
   }
-  if (config.slack.botToken && config.slack.channel === "") faults.push("SLACK_CHANNEL: needed beside SLACK_BOT_TOKEN, found nothing");
+  if (config.slack.botToken && config.slack.channel === "")
+    faults.push("SLACK_CHANNEL: needed beside SLACK_BOT_TOKEN, found nothing");
   if (serving) {
     const receives = config.role !== "hands";
     if (receives && !config.webhook.tokens && !config.webhook.basic) {
-      faults.push("NIGHTSHIFT_WEBHOOK_TOKEN or NIGHTSHIFT_WEBHOOK_BASIC: one is required, found neither; Alertmanager must authenticate itself");
+      faults.push(
+        "NIGHTSHIFT_WEBHOOK_TOKEN or NIGHTSHIFT_WEBHOOK_BASIC: one is required, found neither; Alertmanager must authenticate itself",
+      );
     }
     if (!config.secret && redisUrl !== "") {
-      faults.push("NIGHTSHIFT_SECRET: required with REDIS_URL, found nothing; it seals approvals: use 32 random bytes, for example `openssl rand -hex 32`");
+      faults.push(
+        "NIGHTSHIFT_SECRET: required with REDIS_URL, found nothing; it seals approvals: use 32 random bytes, for example `openssl rand -hex 32`",
+      );
     }
   }
   for (const value of config.secret?.values() ?? []) {

@@ -25,7 +25,10 @@ export class FaultsError extends TerminalError {
   readonly faults: readonly string[];
 
   constructor(code: string, what: string, faults: readonly string[]) {
-    super(code, `${what}: ${faults.length} fault${faults.length === 1 ? "" : "s"}\n${faults.map((f) => `  ${f}`).join("\n")}`);
+    super(
+      code,
+      `${what}: ${faults.length} fault${faults.length === 1 ? "" : "s"}\n${faults.map((f) => `  ${f}`).join("\n")}`,
+    );
     this.faults = faults;
   }
 }

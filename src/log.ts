@@ -10,7 +10,20 @@ export interface Log {
 }
 
 /** Field names whose values never reach the log, wherever they stand. */
-const SECRET_FIELDS = ["token", "password", "secret", "authorization", "cookie", "routingKey", "routing_key", "signingSecret", "botToken", "appToken", "mac", "apiKey"];
+const SECRET_FIELDS = [
+  "token",
+  "password",
+  "secret",
+  "authorization",
+  "cookie",
+  "routingKey",
+  "routing_key",
+  "signingSecret",
+  "botToken",
+  "appToken",
+  "mac",
+  "apiKey",
+];
 
 /** Text that looks like a credential, whatever field it stands in. */
 const SECRET_TEXT = [
@@ -28,7 +41,9 @@ const SECRET_TEXT = [
 export function redact(text: string): string {
   let out = text;
   for (const pattern of SECRET_TEXT) {
-    out = out.replace(pattern, (match: string, kept: unknown) => (typeof kept === "string" && match.startsWith(kept) ? `${kept}[redacted]` : "[redacted]"));
+    out = out.replace(pattern, (match: string, kept: unknown) =>
+      typeof kept === "string" && match.startsWith(kept) ? `${kept}[redacted]` : "[redacted]",
+    );
   }
   return out;
 }
@@ -45,7 +60,10 @@ export function createLog(level: string, stream?: { write(line: string): void })
     hooks: {
       logMethod(this: unknown, args: unknown[], method: (...args: unknown[]) => void) {
         const [fields, message] = args;
-        method.apply(this, [typeof fields === "object" && fields !== null ? redactFields(fields as Record<string, unknown>) : fields, message]);
+        method.apply(this, [
+          typeof fields === "object" && fields !== null ? redactFields(fields as Record<string, unknown>) : fields,
+          message,
+        ]);
       },
     },
   };
@@ -58,7 +76,8 @@ function redactFields(fields: Record<string, unknown>): Record<string, unknown> 
 
 function redactValue(value: unknown): unknown {
   if (typeof value === "string") return redact(value);
-  if (value instanceof Error) return { type: value.name, code: (value as { code?: unknown }).code, message: redact(value.message) };
+  if (value instanceof Error)
+    return { type: value.name, code: (value as { code?: unknown }).code, message: redact(value.message) };
   return value;
 }
 

@@ -2,7 +2,9 @@ import { Command, Option } from "commander";
 import { FaultsError, NightshiftError, messageOf } from "./errors.js";
 
 /** The command line. Every command is imported when it is called: `match` must not pay for Kubernetes and Slack. */
-const program = new Command("nightshift").description("Takes the pager's first minutes: alerts in, guarded and proven remedies out, a person whenever in doubt.");
+const program = new Command("nightshift").description(
+  "Takes the pager's first minutes: alerts in, guarded and proven remedies out, a person whenever in doubt.",
+);
 const json = () => new Option("--json", "machine-readable output");
 const finish = (code: number) => {
   process.exitCode = code;
@@ -25,7 +27,13 @@ program
   .option("--policy <file>", "the policy file")
   .addOption(json())
   .action(async (payloads: string[], options: { policy?: string; json?: boolean }) => {
-    finish(await (await import("./cli/match.js")).matchCommand({ payloads, policy: options.policy ?? null, json: options.json ?? false }));
+    finish(
+      await (await import("./cli/match.js")).matchCommand({
+        payloads,
+        policy: options.policy ?? null,
+        json: options.json ?? false,
+      }),
+    );
   });
 
 const policy = program.command("policy").description("the policy file");
@@ -39,7 +47,18 @@ policy
   });
 
 const { commands } = await import("./cli/commands.js");
-for (const name of ["incidents", "runs", "why", "pause", "resume", "plan", "run", "doctor", "runbooks", "demo"] as const) {
+for (const name of [
+  "incidents",
+  "runs",
+  "why",
+  "pause",
+  "resume",
+  "plan",
+  "run",
+  "doctor",
+  "runbooks",
+  "demo",
+] as const) {
   const found = commands[name];
   if (found === undefined) continue;
   found(program.command(name), finish);

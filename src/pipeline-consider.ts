@@ -48,10 +48,12 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   const lead = leading(p, record);
   const move = async (event: Event): Promise<JobEnd> => {
     const moved = await p.transition(record.id, event, WHO);
-    if (moved.changed && !isLive(moved.record.state)) p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
+    if (moved.changed && !isLive(moved.record.state))
+      p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
     return DONE;
   };
-  const held = (reason: Reason, says: string, more: Partial<Extract<Event, { type: "held" }>> = {}) => move({ type: "held", reason, says, ...more });
+  const held = (reason: Reason, says: string, more: Partial<Extract<Event, { type: "held" }>> = {}) =>
+    move({ type: "held", reason, says, ...more });
   const suppressed = (reason: Reason, says: string, more: Partial<Extract<Event, { type: "suppressed" }>> = {}) =>
     move({ type: "suppressed", reason, says, ...more });
 
@@ -65,11 +67,19 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
       for (const alert of record.alerts) await p.transition(there.id, { type: "firing", alert, rule: alert.rule }, WHO);
       return suppressed("joined", `${nameOf(found.target)} has the incident ${there.id}`, { joined: there.id });
     }
-    const moved = await p.transition(record.id, { type: "targeted", target: found.target, rule: decision.rule?.name ?? null, runbook: decision.runbook }, WHO);
+    const moved = await p.transition(
+      record.id,
+      { type: "targeted", target: found.target, rule: decision.rule?.name ?? null, runbook: decision.runbook },
+      WHO,
+    );
     if (!moved.changed) return DONE;
     record = moved.record;
   } else if (decision.rule?.name !== record.rule && record.target !== null) {
-    const moved = await p.transition(record.id, { type: "targeted", target: record.target, rule: decision.rule?.name ?? null, runbook: decision.runbook }, WHO);
+    const moved = await p.transition(
+      record.id,
+      { type: "targeted", target: record.target, rule: decision.rule?.name ?? null, runbook: decision.runbook },
+      WHO,
+    );
     if (!moved.changed) return DONE;
     record = moved.record;
   }
@@ -82,8 +92,16 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     if (run?.begun && run.identity === record.identity) return move({ type: "lost" });
     if (lease && remedy?.kind === "remedy" && decision.decision === "remediate" && !record.resolved) {
       const busy = (run && run.incident !== record.id) || (await p.holderLives(lease));
-      if (busy) return p.clock.now() < record.deadline ? again(LEASE_HELD_MS) : held("lease-held", `${nameOf(record.target)} is being worked on by ${run?.id ?? lease.holder}`);
-      const before = doneBefore(p, record, { rule: decision.rule, remedy, ops: lease.ledger.ops, ends: lease.ledger.ends });
+      if (busy)
+        return p.clock.now() < record.deadline
+          ? again(LEASE_HELD_MS)
+          : held("lease-held", `${nameOf(record.target)} is being worked on by ${run?.id ?? lease.holder}`);
+      const before = doneBefore(p, record, {
+        rule: decision.rule,
+        remedy,
+        ops: lease.ledger.ops,
+        ends: lease.ledger.ends,
+      });
       if (before !== null) return held("done-before", before);
     }
   }
@@ -110,8 +128,14 @@ interface Lead {
 function leading(p: PipelinePorts, record: IncidentRecord): Lead {
   const policy = p.policy();
   const firing = record.alerts.filter((alert) => alert.status === "firing");
-  const all = (firing.length > 0 ? firing : record.alerts).map((alert) => ({ alert, decision: decide(policy, { ...alert, status: "firing" }) }));
-  all.sort((a, b) => (a.decision.rule?.position ?? Number.MAX_SAFE_INTEGER) - (b.decision.rule?.position ?? Number.MAX_SAFE_INTEGER));
+  const all = (firing.length > 0 ? firing : record.alerts).map((alert) => ({
+    alert,
+    decision: decide(policy, { ...alert, status: "firing" }),
+  }));
+  all.sort(
+    (a, b) =>
+      (a.decision.rule?.position ?? Number.MAX_SAFE_INTEGER) - (b.decision.rule?.position ?? Number.MAX_SAFE_INTEGER),
+  );
   const [first] = all;
   if (!first) throw new Error(`incident ${record.id} holds no alert`);
   return first;
@@ -120,20 +144,32 @@ function leading(p: PipelinePorts, record: IncidentRecord): Lead {
 function doneBefore(
   p: PipelinePorts,
   record: IncidentRecord,
-  of: { rule: Rule | null; remedy: AnyRemedy; ops: { key: string; at: string }[]; ends: { identity: string; outcome: string; at: string }[] },
+  of: {
+    rule: Rule | null;
+    remedy: AnyRemedy;
+    ops: { key: string; at: string }[];
+    ends: { identity: string; outcome: string; at: string }[];
+  },
 ): string | null {
   const window = of.rule?.guards.budget.target.withinMs ?? 0;
   const recent = of.ops.filter((op) => p.clock.now() - Date.parse(op.at) < window).at(-1);
-  if (recent) return `an operation on this target at ${recent.at} lies within the cooldown of ${Math.round(window / 60_000)} min: a person should look why it still fires`;
+  if (recent)
+    return `an operation on this target at ${recent.at} lies within the cooldown of ${Math.round(window / 60_000)} min: a person should look why it still fires`;
   const ended = of.ends.findLast((end) => end.identity === record.identity);
   if (ended) return `a run for this very alert ended as ${ended.outcome} at ${ended.at}`;
   const uid = record.target?.uid ?? "";
   const mine = (step: string) => opKey({ identity: record.identity, runbook: of.remedy.name, step, targetUid: uid });
   const steps = record.plan?.steps ?? [];
-  return steps.some((step) => of.ops.some((op) => op.key === mine(step))) ? "a step for this very alert is already in the target's ledger" : null;
+  return steps.some((step) => of.ops.some((op) => op.key === mine(step)))
+    ? "a step for this very alert is already in the target's ledger"
+    : null;
 }
 
-async function diagnose(p: PipelinePorts, record: IncidentRecord, of: { runbook: string; params: unknown }): Promise<void> {
+async function diagnose(
+  p: PipelinePorts,
+  record: IncidentRecord,
+  of: { runbook: string; params: unknown },
+): Promise<void> {
   const runbook = p.runbooks.get(of.runbook);
   if (runbook?.kind !== "diagnosis" || record.target === null) return;
   let diagnosis: Diagnosis;
@@ -155,7 +191,10 @@ async function diagnose(p: PipelinePorts, record: IncidentRecord, of: { runbook:
 }
 
 /** Whether any firing alert of the incident is active at an Alertmanager now. */
-export async function incidentActivity(p: PipelinePorts, record: IncidentRecord): Promise<"active" | "not-active" | "unknown"> {
+export async function incidentActivity(
+  p: PipelinePorts,
+  record: IncidentRecord,
+): Promise<"active" | "not-active" | "unknown"> {
   if (p.alertmanagers === null) return "unknown";
   let unknown = false;
   for (const alert of record.alerts) {
@@ -182,26 +221,52 @@ async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Pr
   const autonomy = ceiling(p, rule, remedy);
   const activity = await incidentActivity(p, record);
   if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
-  if (activity === "unknown" && autonomy.level !== "observe") return held("unavailable", "no Alertmanager could be asked whether it still fires");
+  if (activity === "unknown" && autonomy.level !== "observe")
+    return held("unavailable", "no Alertmanager could be asked whether it still fires");
   await diagnose(p, record, { runbook: remedy.diagnosis, params: {} });
   const observing = autonomy.level === "observe";
   const refuse = (reason: Reason, says: string, handOff?: string) =>
     observing
-      ? suppressed("observed", autonomy.says, { wouldHave: `I would have held it: ${says}`, ...(handOff ? { handOff } : {}) })
+      ? suppressed("observed", autonomy.says, {
+          wouldHave: `I would have held it: ${says}`,
+          ...(handOff ? { handOff } : {}),
+        })
       : held(reason, says, handOff ? { handOff } : {});
-  if (!remedy.kinds.includes(target.kind)) return refuse("unsupported-kind", `${remedy.name} acts on ${remedy.kinds.join(", ")}, found ${nameOf(target)}`);
+  if (!remedy.kinds.includes(target.kind))
+    return refuse("unsupported-kind", `${remedy.name} acts on ${remedy.kinds.join(", ")}, found ${nameOf(target)}`);
   const object = await p.reader.get(target);
-  if (object === null || object.metadata.uid !== target.uid) return refuse("target-not-found", `${nameOf(target)} is gone or is another object by now`);
+  if (object === null || object.metadata.uid !== target.uid)
+    return refuse("target-not-found", `${nameOf(target)} is gone or is another object by now`);
 
-  const context = { target, params: decision.params ?? {}, alerts: record.alerts.filter((a) => a.status === "firing"), cluster: p.reader, now: p.clock.now() };
+  const context = {
+    target,
+    params: decision.params ?? {},
+    alerts: record.alerts.filter((a) => a.status === "firing"),
+    cluster: p.reader,
+    now: p.clock.now(),
+  };
   const owners = await ownersOf(target, object, p.reader);
-  const draft = await remedy.plan({ ...context, owners, settings: { rollbackHealthMs: rule.guards.rollback.healthMs } });
+  const draft = await remedy.plan({
+    ...context,
+    owners,
+    settings: { rollbackHealthMs: rule.guards.rollback.healthMs },
+  });
   if (isSkip(draft)) {
     p.metrics.plans.inc({ runbook: remedy.name, result: "skipped" });
     return refuse(draft.skip, draft.sentence, draft.handOff);
   }
-  const stamp = { ms: p.clock.now(), expiresMs: rule.approval.expiresMs, nonce: p.random(16), autonomy: autonomy.level, dryRun: "" };
-  const plan: Plan = makePlan(draft, { incident: record.id, remedy, params: (decision.params ?? {}) as Plan["params"], target }, stamp);
+  const stamp = {
+    ms: p.clock.now(),
+    expiresMs: rule.approval.expiresMs,
+    nonce: p.random(16),
+    autonomy: autonomy.level,
+    dryRun: "",
+  };
+  const plan: Plan = makePlan(
+    draft,
+    { incident: record.id, remedy, params: (decision.params ?? {}) as Plan["params"], target },
+    stamp,
+  );
   const gate = await runGate(
     p.guards,
     {
@@ -225,12 +290,17 @@ async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Pr
     await p.facts.setStorm(p.clock.now(), p.clock.now() + rule.guards.storm.quietMs);
   }
   const others = otherPlans(p, record, rule);
-  const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") => p.metrics.plans.inc({ runbook: remedy.name, result });
+  const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") =>
+    p.metrics.plans.inc({ runbook: remedy.name, result });
 
   if (observing) {
     counted("observed");
     const but = gate.held ? `, and would have been held: ${gate.held.says}` : "";
-    return suppressed("observed", autonomy.says, { wouldHave: `I would have: ${plan.sentence}${but}`, guards: gate.trace, plan });
+    return suppressed("observed", autonomy.says, {
+      wouldHave: `I would have: ${plan.sentence}${but}`,
+      guards: gate.trace,
+      plan,
+    });
   }
   if (gate.held) {
     counted("held");
@@ -245,12 +315,21 @@ async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Pr
   if (autonomy.level === "propose") {
     counted("proposed");
     const more = { guards: gate.trace, plan };
-    return wakesPeople({ severity: record.severity }) ? held(autonomy.reason, autonomy.says, more) : suppressed(autonomy.reason, autonomy.says, more);
+    return wakesPeople({ severity: record.severity })
+      ? held(autonomy.reason, autonomy.says, more)
+      : suppressed(autonomy.reason, autonomy.says, more);
   }
   if (autonomy.level === "auto") {
     counted("auto");
     const bound = { incident: record.id, nonce: plan.nonce, digest: plan.digest, by: "policy", at: p.clock.now() };
-    const approval = { by: "policy", name: "the policy", at: bound.at, nonce: plan.nonce, digest: plan.digest, mac: sealApproval(p.keys()[0] ?? "", bound) };
+    const approval = {
+      by: "policy",
+      name: "the policy",
+      at: bound.at,
+      nonce: plan.nonce,
+      digest: plan.digest,
+      mac: sealApproval(p.keys()[0] ?? "", bound),
+    };
     await p.transition(record.id, { type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
     p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
     return DONE;
@@ -266,7 +345,8 @@ async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Pr
 
 /** How far this rule may go, and in which words it stops there. */
 function ceiling(p: PipelinePorts, rule: Rule, remedy: AnyRemedy): { level: Autonomy; reason: Reason; says: string } {
-  const lowest = (a: Autonomy, b: Autonomy) => autonomies[Math.min(autonomies.indexOf(a), autonomies.indexOf(b))] ?? "observe";
+  const lowest = (a: Autonomy, b: Autonomy) =>
+    autonomies[Math.min(autonomies.indexOf(a), autonomies.indexOf(b))] ?? "observe";
   let level = rule.autonomy;
   let reason: Reason = level === "observe" ? "observed" : "proposed";
   let says = `rule ${rule.name} has autonomy ${level}`;
@@ -280,9 +360,14 @@ function ceiling(p: PipelinePorts, rule: Rule, remedy: AnyRemedy): { level: Auto
 }
 
 /** Runs the steps with a writer whose writes the API server checks and throws away. */
-async function dryRunOf(p: PipelinePorts, remedy: AnyRemedy, context: { target: Target; plan: Plan } & Record<string, unknown>): Promise<{ refused: boolean; says: string }> {
+async function dryRunOf(
+  p: PipelinePorts,
+  remedy: AnyRemedy,
+  context: { target: Target; plan: Plan } & Record<string, unknown>,
+): Promise<{ refused: boolean; says: string }> {
   const writer = p.dryRunner;
-  if (writer === null) return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
+  if (writer === null)
+    return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
   try {
     await remedy.execute({
       ...(context as unknown as Parameters<AnyRemedy["execute"]>[0]),
@@ -290,7 +375,8 @@ async function dryRunOf(p: PipelinePorts, remedy: AnyRemedy, context: { target: 
         const effect = await prepare();
         const live = await p.reader.get(effect.object);
         if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
-        const pin: JsonPatchOp[] = live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
+        const pin: JsonPatchOp[] =
+          live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
         await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });
       },
     });
@@ -306,7 +392,8 @@ function otherPlans(p: PipelinePorts, record: IncidentRecord, rule: Rule): strin
   const names = new Set<string>();
   for (const alert of record.alerts) {
     const other = decide(policy, { ...alert, status: "firing" });
-    if (other.rule && other.rule.name !== rule.name) names.add(`${alert.labels["alertname"] ?? ""}: ${other.runbook ?? other.decision} (rule ${other.rule.name})`);
+    if (other.rule && other.rule.name !== rule.name)
+      names.add(`${alert.labels["alertname"] ?? ""}: ${other.runbook ?? other.decision} (rule ${other.rule.name})`);
   }
   return [...names];
 }

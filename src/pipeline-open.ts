@@ -23,7 +23,11 @@ export async function openAlerts(p: PipelinePorts, alerts: readonly Alert[]): Pr
       await noteChange(p, alert);
       const id = await p.records.byIdentity(alert.identity);
       if (id !== null) {
-        await p.transition(id, { type: "resolved", identity: alert.identity, endsAt: alert.endsAt, lastSeen: alert.receivedAt }, "alertmanager");
+        await p.transition(
+          id,
+          { type: "resolved", identity: alert.identity, endsAt: alert.endsAt, lastSeen: alert.receivedAt },
+          "alertmanager",
+        );
         continue;
       }
     } else {
@@ -54,7 +58,10 @@ export async function openAlerts(p: PipelinePorts, alerts: readonly Alert[]): Pr
 
 /** Whether the decision depends on a workload of the cluster. */
 export function needsTarget(decision: Decision): boolean {
-  return decision.target !== null && (decision.decision === "remediate" || decision.decision === "diagnose" || decision.decision === "hold");
+  return (
+    decision.target !== null &&
+    (decision.decision === "remediate" || decision.decision === "diagnose" || decision.decision === "hold")
+  );
 }
 
 /** The cluster not answering leaves the target open: the incident is opened without, and resolved when considered. */
@@ -71,7 +78,11 @@ async function lookUp(p: PipelinePorts, item: { alert: Alert; decision: Decision
 }
 
 /** Joins the target's incident or opens one; the id if it is to be considered. */
-async function place(p: PipelinePorts, policy: Policy, of: { alert: Alert; decision: Decision; target: Target | null }): Promise<string | null> {
+async function place(
+  p: PipelinePorts,
+  policy: Policy,
+  of: { alert: Alert; decision: Decision; target: Target | null },
+): Promise<string | null> {
   const { alert, decision, target } = of;
   const now = p.clock.now();
   const cluster = decision.target?.cluster ?? alert.labels["cluster"] ?? p.settings.cluster;
@@ -109,7 +120,11 @@ async function place(p: PipelinePorts, policy: Policy, of: { alert: Alert; decis
 }
 
 async function join(p: PipelinePorts, id: string, of: { alert: Alert; decision: Decision }): Promise<string | null> {
-  const moved = await p.transition(id, { type: "firing", alert: of.alert, rule: of.decision.rule?.name ?? null }, "alertmanager");
+  const moved = await p.transition(
+    id,
+    { type: "firing", alert: of.alert, rule: of.decision.rule?.name ?? null },
+    "alertmanager",
+  );
   return moved.record?.state === "open" ? id : null;
 }
 
@@ -120,7 +135,8 @@ async function join(p: PipelinePorts, id: string, of: { alert: Alert; decision: 
 function joins(policy: Policy, record: IncidentRecord, decision: Decision): boolean {
   if (isLive(record.state)) return true;
   if (record.resolved || record.reason === "joined") return false;
-  const place = (name: string | null) => policy.rules.find((rule) => rule.name === name)?.position ?? Number.POSITIVE_INFINITY;
+  const place = (name: string | null) =>
+    policy.rules.find((rule) => rule.name === name)?.position ?? Number.POSITIVE_INFINITY;
   return place(decision.rule?.name ?? null) >= place(record.rule);
 }
 

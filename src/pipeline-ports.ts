@@ -56,8 +56,10 @@ export interface PipelinePorts {
   /** Keys of the approvals' HMAC, the newest first; they are not in Redis. */
   keys(): string[];
   /** Only where the role carries out: the engine's own ports, without those that the pipeline fills. */
-  engine: Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom"> &
-    Pick<EnginePorts, "reserve" | "symptom" | "verdict"> | null;
+  engine:
+    | (Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom"> &
+        Pick<EnginePorts, "reserve" | "symptom" | "verdict">)
+    | null;
 }
 
 export type { JobEnd };

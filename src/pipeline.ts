@@ -39,10 +39,21 @@ export function createPipeline(p: PipelinePorts) {
    */
   async function receive(body: unknown): Promise<Received> {
     const now = p.clock.now();
-    const parsed = parseWebhook(body, { now, maxAlerts: p.settings.maxAlerts, maxLabelLength: p.settings.maxLabelLength });
-    if (p.overloaded()) throw new UnavailableError("ERR_OVERLOADED", "more is waiting than can be looked at: try again");
+    const parsed = parseWebhook(body, {
+      now,
+      maxAlerts: p.settings.maxAlerts,
+      maxLabelLength: p.settings.maxLabelLength,
+    });
+    if (p.overloaded())
+      throw new UnavailableError("ERR_OVERLOADED", "more is waiting than can be looked at: try again");
     if (parsed.alerts.length > 0 || parsed.truncated > 0) {
-      await p.add({ v: JOB_VERSION, kind: "webhook", alerts: parsed.alerts, truncated: parsed.truncated, groupKey: parsed.groupKey });
+      await p.add({
+        v: JOB_VERSION,
+        kind: "webhook",
+        alerts: parsed.alerts,
+        truncated: parsed.truncated,
+        groupKey: parsed.groupKey,
+      });
     }
     for (const bad of parsed.rejected) {
       await p.facts.deadLetter({ at: now, why: `alerts[${bad.index}].${bad.field}: ${bad.fault}`, sample: bad.sample });
@@ -85,7 +96,8 @@ export function createPipeline(p: PipelinePorts) {
 
   async function expire(incident: string, nonce: string): Promise<JobEnd> {
     const record = await p.records.get(incident);
-    const left = record?.state === "waiting" && record.plan?.nonce === nonce ? record.plan.expiresAt - p.clock.now() : 0;
+    const left =
+      record?.state === "waiting" && record.plan?.nonce === nonce ? record.plan.expiresAt - p.clock.now() : 0;
     if (left > 0) return again(left);
     await p.transition(incident, { type: "expired", nonce }, "clock");
     return DONE;
@@ -95,9 +107,14 @@ export function createPipeline(p: PipelinePorts) {
   async function decide(click: Click): Promise<JobEnd> {
     const answer = await judge(click);
     p.metrics.clicks.inc({ answer: click.answer, result: answer.ok ? "accepted" : "refused" });
-    p.log.info({ incident: click.incident, answer: click.answer, by: click.by, ok: answer.ok, says: answer.says }, "click judged");
+    p.log.info(
+      { incident: click.incident, answer: click.answer, by: click.by, ok: answer.ok, says: answer.says },
+      "click judged",
+    );
     if (!answer.ok && click.reply && p.slack) {
-      await p.slack.ephemeral({ ...click.reply, text: answer.says }).catch((error: unknown) => p.log.warn({ error }, "could not answer the clicker"));
+      await p.slack
+        .ephemeral({ ...click.reply, text: answer.says })
+        .catch((error: unknown) => p.log.warn({ error }, "could not answer the clicker"));
     }
     return DONE;
   }
@@ -108,17 +125,24 @@ export function createPipeline(p: PipelinePorts) {
     const record = await p.records.get(click.incident);
     if (record === null) return no("This incident is no longer known.");
     const seal = { install: click.install, incident: click.incident, nonce: click.nonce, digest: click.digest };
-    if (!p.keys().some((key) => verifyButton(key, seal, click.mac))) return no("This button's seal is not ours: nothing was done.");
+    if (!p.keys().some((key) => verifyButton(key, seal, click.mac)))
+      return no("This button's seal is not ours: nothing was done.");
     const who = `${click.name} (${click.by})`;
-    if (click.answer === "deny") return said(await p.transition(record.id, { type: "no", nonce: click.nonce, says: `${who} said no` }, click.by));
+    if (click.answer === "deny")
+      return said(await p.transition(record.id, { type: "no", nonce: click.nonce, says: `${who} said no` }, click.by));
     if (click.answer === "abort") return said(await p.transition(record.id, { type: "abort", by: who }, click.by));
     if (click.answer === "replan") return said(await p.transition(record.id, { type: "replan", by: who }, click.by));
     if (record.state !== "waiting" || record.plan?.nonce !== click.nonce || record.plan.digest !== click.digest) {
-      return no(record.state === "waiting" ? "This plan is no longer known: a newer one is posted." : `Already decided: ${record.reason ? reasons[record.reason] : record.state}.`);
+      return no(
+        record.state === "waiting"
+          ? "This plan is no longer known: a newer one is posted."
+          : `Already decided: ${record.reason ? reasons[record.reason] : record.state}.`,
+      );
     }
     const rule = p.policy().rules.find((r) => r.name === record.rule);
     const remedy = p.runbooks.get(record.plan.runbook);
-    if (!rule || remedy?.kind !== "remedy") return no("The policy or the runbook behind this plan is gone: ask for a new plan.");
+    if (!rule || remedy?.kind !== "remedy")
+      return no("The policy or the runbook behind this plan is gone: ask for a new plan.");
     const allowed = await mayApprove({
       by: click.by,
       from: rule.approval.from,
@@ -130,14 +154,24 @@ export function createPipeline(p: PipelinePorts) {
     });
     if (!allowed.ok) return no(allowed.says);
     const bound = { incident: record.id, nonce: click.nonce, digest: click.digest, by: click.by, at: p.clock.now() };
-    const approval = { by: click.by, name: click.name, at: bound.at, nonce: click.nonce, digest: click.digest, mac: sealApproval(p.keys()[0] ?? "", bound) };
+    const approval = {
+      by: click.by,
+      name: click.name,
+      at: bound.at,
+      nonce: click.nonce,
+      digest: click.digest,
+      mac: sealApproval(p.keys()[0] ?? "", bound),
+    };
     return said(await p.transition(record.id, { type: "yes", approval }, click.by));
   }
 
   /** lease → steps → verify → (undo) → record. */
   async function carryOut(incident: string, signal: AbortSignal): Promise<JobEnd> {
     if (!p.engine) return again(5000);
-    return carryOutRun({ ...p.engine, check, activity: (record) => incidentActivity(p, record) }, working, { incident, signal });
+    return carryOutRun({ ...p.engine, check, activity: (record) => incidentActivity(p, record) }, working, {
+      incident,
+      signal,
+    });
   }
 
   /** All guards again, live, before every effect. */
@@ -145,7 +179,10 @@ export function createPipeline(p: PipelinePorts) {
     const policy = p.policy();
     const rule = policy.rules.find((r) => r.name === record.rule);
     if (!rule || !record.plan || !record.target) {
-      return { held: { reason: "guard-error" as const, says: `the policy no longer has the rule ${record.rule}` }, trace: [] };
+      return {
+        held: { reason: "guard-error" as const, says: `the policy no longer has the rule ${record.rule}` },
+        trace: [],
+      };
     }
     const of = { plan: record.plan, rule, remedy, target: record.target };
     const context = {
@@ -172,12 +209,28 @@ export function createPipeline(p: PipelinePorts) {
       install: p.settings.install,
       now: p.clock.now(),
       seal: (of: IncidentRecord) =>
-        sealButton(p.keys()[0] ?? "", { install: p.settings.install, incident: of.id, nonce: of.plan?.nonce ?? "", digest: of.plan?.digest ?? "" }),
+        sealButton(p.keys()[0] ?? "", {
+          install: p.settings.install,
+          incident: of.id,
+          nonce: of.plan?.nonce ?? "",
+          digest: of.plan?.digest ?? "",
+        }),
       slack: p.slack !== null,
     };
-    const quiet = record.reason === "ignored" || record.reason === "heartbeat" || record.reason === "unmanaged" || (record.reason === "unmatched" && record.state === "suppressed");
-    const joined = record.joined !== null || (record.state === "suppressed" && record.reason === "resolved" && record.slack === null && record.plan === null);
-    const noted = await tellPeople(record, { slack: quiet || joined ? null : p.slack, pager: p.pager, channel: p.settings.channel, words });
+    const quiet =
+      record.reason === "ignored" ||
+      record.reason === "heartbeat" ||
+      record.reason === "unmanaged" ||
+      (record.reason === "unmatched" && record.state === "suppressed");
+    const joined =
+      record.joined !== null ||
+      (record.state === "suppressed" && record.reason === "resolved" && record.slack === null && record.plan === null);
+    const noted = await tellPeople(record, {
+      slack: quiet || joined ? null : p.slack,
+      pager: p.pager,
+      channel: p.settings.channel,
+      words,
+    });
     if (noted.slack) {
       p.metrics.slack.inc({ result: "ok" });
       await p.transition(incident, { type: "posted", slack: noted.slack }, "tell");
@@ -193,7 +246,16 @@ export function createPipeline(p: PipelinePorts) {
     return noted.failures.length > 0 && p.clock.now() - record.updatedAt < 24 * 3600_000 ? again(5000) : DONE;
   }
 
-  return { receive, open, consider, expire, decide, carryOut, tell, alertsOf: (job: WebhookJob): Alert[] => job.alerts };
+  return {
+    receive,
+    open,
+    consider,
+    expire,
+    decide,
+    carryOut,
+    tell,
+    alertsOf: (job: WebhookJob): Alert[] => job.alerts,
+  };
 }
 
 function said(moved: { changed: true } | { changed: false; why: string }): { ok: boolean; says: string } {

@@ -203,7 +203,9 @@ export type AnyRemedy = Remedy<any, any>;
 export type AnyDiagnosis = DiagnosisRunbook<any>;
 export type Runbook = AnyRemedy | AnyDiagnosis;
 
-export function defineRemedy<Params, Facts extends Json>(remedy: Omit<Remedy<Params, Facts>, "kind">): Remedy<Params, Facts> {
+export function defineRemedy<Params, Facts extends Json>(
+  remedy: Omit<Remedy<Params, Facts>, "kind">,
+): Remedy<Params, Facts> {
   return { kind: "remedy", ...remedy };
 }
 

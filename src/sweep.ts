@@ -74,7 +74,10 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
   if (record.state === "waiting" && record.plan && now >= record.plan.expiresAt) {
     await p.transition(record.id, { type: "expired", nonce: record.plan.nonce }, WHO);
   } else if (isLive(record.state) && record.state !== "waiting") {
-    const due = record.state === "running" && record.run ? Math.max(record.deadline, record.run.startedAt + RUN_OVERDUE_MS) : record.deadline;
+    const due =
+      record.state === "running" && record.run
+        ? Math.max(record.deadline, record.run.startedAt + RUN_OVERDUE_MS)
+        : record.deadline;
     if (now >= due) {
       const says = `it has been ${record.state} past its deadline of ${new Date(due).toISOString()}: a person should look`;
       await p.transition(record.id, { type: "overdue", says, deadline: now + OVERDUE_AGAIN_MS }, WHO);
@@ -83,7 +86,14 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
   if (record.state === "suppressed" && p.alertmanagers && now - (record.endedAt ?? now) >= STILL_FIRING_MS) {
     for (const alert of record.alerts) {
       if ((await p.alertmanagers.activity(alert.identity)) !== "active") continue;
-      await p.transition(record.id, { type: "stillFiring", says: `${alert.labels["alertname"] ?? "the alert"} was left alone as no longer active, and fires` }, WHO);
+      await p.transition(
+        record.id,
+        {
+          type: "stillFiring",
+          says: `${alert.labels["alertname"] ?? "the alert"} was left alone as no longer active, and fires`,
+        },
+        WHO,
+      );
       return;
     }
   }
@@ -97,9 +107,21 @@ async function sweepLeases(p: SweepPorts): Promise<void> {
       const record = await p.records.get(run.incident);
       const underWay = record?.state === "approved" || record?.state === "running";
       if (!run.begun && !underWay) {
-        await p.leases.write(lease.name, lease, { holder: "", token: lease.token + 1, ledger: { ...lease.ledger, run: null } });
+        await p.leases.write(lease.name, lease, {
+          holder: "",
+          token: lease.token + 1,
+          ledger: { ...lease.ledger, run: null },
+        });
       } else if (run.begun && record !== null && !underWay) {
-        await p.transition(record.id, { type: "orphan", run: run.id, says: `the target's Lease holds the unfinished run ${run.id}: it is being settled` }, WHO);
+        await p.transition(
+          record.id,
+          {
+            type: "orphan",
+            run: run.id,
+            says: `the target's Lease holds the unfinished run ${run.id}: it is being settled`,
+          },
+          WHO,
+        );
       } else if (run.begun && record === null) await rebuild(p, lease);
     }
     await tellEnds(p, lease);
@@ -113,7 +135,15 @@ async function rebuild(p: SweepPorts, lease: LeaseView): Promise<void> {
   const now = p.clock.now();
   const record = lostRecord(run, lease.target, now);
   const says = `run ${run.id} was begun and its record is gone: it is being settled from the target's Lease`;
-  await p.records.create(record, { at: now, incident: record.id, event: "orphan", from: "none", to: "running", who: WHO, says });
+  await p.records.create(record, {
+    at: now,
+    incident: record.id,
+    event: "orphan",
+    from: "none",
+    to: "running",
+    who: WHO,
+    says,
+  });
   await p.add({ v: JOB_VERSION, kind: "carryOut", incident: record.id });
 }
 
@@ -126,21 +156,30 @@ async function tellEnds(p: SweepPorts, lease: LeaseView): Promise<void> {
     const record = id === null ? null : await p.records.get(id);
     if (record?.state === "approved" || record?.state === "running") continue;
     const parsed = parseOutcome(end.outcome);
-    const shown = record !== null && (record.state === "held" ? record.page === "sent" : record.state === parsed.outcome);
+    const shown =
+      record !== null && (record.state === "held" ? record.page === "sent" : record.state === parsed.outcome);
     if (!shown && record?.page !== "wanted") {
       if (p.pager === null) continue;
       const target = lease.target === null ? lease.name : nameOf(lease.target);
       const words = parsed.reason === null ? "it was remediated" : reasons[parsed.reason];
       const summary = `Run ${end.run} on ${target} ended at ${end.at}: ${words}. Nightshift's record does not show it.`;
-      await p.pager.send(directPage({ key: `nightshift/ended-run/${end.run}`, summary }, { url: p.settings.url, now: p.clock.now() }));
+      await p.pager.send(
+        directPage({ key: `nightshift/ended-run/${end.run}`, summary }, { url: p.settings.url, now: p.clock.now() }),
+      );
       p.metrics.pages.inc({ result: "direct" });
     } else if (!shown) continue;
     settled.add(`${end.identity} ${end.run}`);
   }
   if (settled.size === 0) return;
-  const ends = lease.ledger.ends.map((end) => (settled.has(`${end.identity} ${end.run}`) ? { ...end, told: true } : end));
+  const ends = lease.ledger.ends.map((end) =>
+    settled.has(`${end.identity} ${end.run}`) ? { ...end, told: true } : end,
+  );
   // Somebody else may write first; the next round comes.
-  await p.leases.write(lease.name, lease, { holder: lease.holder, token: lease.token, ledger: { ...lease.ledger, ends } });
+  await p.leases.write(lease.name, lease, {
+    holder: lease.holder,
+    token: lease.token,
+    ledger: { ...lease.ledger, ends },
+  });
 }
 
 /** Every alert that fires and that no record holds, seen twice a round apart, goes through the same door as a webhook. */
@@ -178,7 +217,12 @@ async function failedJobs(p: SweepPorts): Promise<void> {
   for (const given of await p.revive()) {
     p.log.error({ job: given }, "a job failed in three rounds");
     await p.pager
-      ?.send(directPage({ key: "nightshift/failed-job", summary: `A job of Nightshift keeps failing: ${given}` }, { url: p.settings.url, now: p.clock.now() }))
+      ?.send(
+        directPage(
+          { key: "nightshift/failed-job", summary: `A job of Nightshift keeps failing: ${given}` },
+          { url: p.settings.url, now: p.clock.now() },
+        ),
+      )
       .catch((error: unknown) => p.log.warn({ says: messageOf(error) }, "could not page about a failed job"));
   }
 }

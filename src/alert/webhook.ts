@@ -57,7 +57,10 @@ const alertSchema = z.object({
   startsAt: z.string(),
   endsAt: z.string().nullish(),
   generatorURL: z.string().nullish(),
-  fingerprint: z.string().regex(/^[0-9a-f]{1,32}$/, "expected hexadecimal digits").optional(),
+  fingerprint: z
+    .string()
+    .regex(/^[0-9a-f]{1,32}$/, "expected hexadecimal digits")
+    .optional(),
 });
 
 /** RFC 3339 with any number of fractional digits and any offset. */
@@ -75,10 +78,18 @@ export function parseWebhook(body: unknown, limits: WebhookLimits): ParsedWebhoo
   if (!parsed.success) throw new WebhookFault(...faultOf(parsed.error, body, ""));
   const envelope = parsed.data;
   if (envelope.alerts.length > limits.maxAlerts) {
-    throw new WebhookFault("alerts", `expected at most ${limits.maxAlerts}, found ${envelope.alerts.length}; raise NIGHTSHIFT_MAX_ALERTS or set max_alerts on the receiver`);
+    throw new WebhookFault(
+      "alerts",
+      `expected at most ${limits.maxAlerts}, found ${envelope.alerts.length}; raise NIGHTSHIFT_MAX_ALERTS or set max_alerts on the receiver`,
+    );
   }
   const groupKey = envelope.groupKey ? envelope.groupKey : null;
-  const shared = { status: envelope.status, groupKey, receiver: envelope.receiver ?? "", externalURL: envelope.externalURL ?? "" };
+  const shared = {
+    status: envelope.status,
+    groupKey,
+    receiver: envelope.receiver ?? "",
+    externalURL: envelope.externalURL ?? "",
+  };
   const alerts: Alert[] = [];
   const rejected: RejectedAlert[] = [];
   envelope.alerts.forEach((raw, index) => {
@@ -86,7 +97,14 @@ export function parseWebhook(body: unknown, limits: WebhookLimits): ParsedWebhoo
     if ("identity" in one) alerts.push(one);
     else rejected.push({ index, ...one, sample: inert(JSON.stringify(raw) ?? "undefined", 500) });
   });
-  return { alerts, rejected, truncated: envelope.truncatedAlerts ?? 0, receiver: shared.receiver, externalURL: shared.externalURL, groupKey };
+  return {
+    alerts,
+    rejected,
+    truncated: envelope.truncatedAlerts ?? 0,
+    receiver: shared.receiver,
+    externalURL: shared.externalURL,
+    groupKey,
+  };
 }
 
 interface Shared {
@@ -106,14 +124,20 @@ function parseAlert(raw: unknown, shared: Shared, limits: WebhookLimits): Alert 
   const name = alert.labels["alertname"];
   if (name === undefined || name === "") return { field: "labels.alertname", fault: "expected a name, found nothing" };
   for (const [label, value] of Object.entries(alert.labels)) {
-    if (label.length > 256) return { field: "labels", fault: `expected label names of at most 256 characters, found ${label.length}` };
+    if (label.length > 256)
+      return { field: "labels", fault: `expected label names of at most 256 characters, found ${label.length}` };
     if (value.length > limits.maxLabelLength) {
-      return { field: `labels.${inert(label, 60)}`, fault: `expected at most ${limits.maxLabelLength} characters, found ${value.length}` };
+      return {
+        field: `labels.${inert(label, 60)}`,
+        fault: `expected at most ${limits.maxLabelLength} characters, found ${value.length}`,
+      };
     }
   }
-  if (!isTime(alert.startsAt)) return { field: "startsAt", fault: `expected an RFC 3339 time, found ${shown(alert.startsAt)}` };
+  if (!isTime(alert.startsAt))
+    return { field: "startsAt", fault: `expected an RFC 3339 time, found ${shown(alert.startsAt)}` };
   const endsAt = alert.endsAt ?? "";
-  if (endsAt !== "" && !isTime(endsAt)) return { field: "endsAt", fault: `expected an RFC 3339 time, found ${shown(endsAt)}` };
+  if (endsAt !== "" && !isTime(endsAt))
+    return { field: "endsAt", fault: `expected an RFC 3339 time, found ${shown(endsAt)}` };
   const status = alert.status ?? shared.status;
   if (status === undefined) return { field: "status", fault: 'expected "firing" or "resolved", found nothing' };
   const fingerprint = alert.fingerprint ?? fingerprintOf(alert.labels);
@@ -142,9 +166,12 @@ function faultOf(error: z.ZodError, value: unknown, otherwise: string): [field: 
   const issue = error.issues[0];
   const path = (issue?.path ?? []).map(String);
   let found: unknown = value;
-  for (const key of path) found = typeof found === "object" && found !== null ? (found as Record<string, unknown>)[key] : undefined;
+  for (const key of path)
+    found = typeof found === "object" && found !== null ? (found as Record<string, unknown>)[key] : undefined;
   const message = issue?.message ?? "unusable";
-  const expected = /^expected/.test(message) ? message : message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
+  const expected = /^expected/.test(message)
+    ? message
+    : message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
   return [path.map((part) => inert(part, 60)).join(".") || otherwise || "alert", `${expected}, found ${shown(found)}`];
 }
 

@@ -51,9 +51,12 @@ function distinct(alerts: readonly IncidentAlert[]): IncidentAlert[] {
 export async function runVerdict(v: VerifyPorts, record: IncidentRecord, remedy: AnyRemedy): Promise<Verdict> {
   const { run } = record;
   const rule = v.policy().rules.find((r) => r.name === record.rule);
-  if (run === null || rule === undefined) return { verdict: "inconclusive", says: "the rule behind this run is gone from the policy" };
+  if (run === null || rule === undefined)
+    return { verdict: "inconclusive", says: "the rule behind this run is gone from the policy" };
   const since = run.effectAt ?? run.startedAt;
-  const windows = await Promise.all(distinct(telling(record)).map((alert) => ruleWindowMs(alert, v.metrics).catch(() => 0)));
+  const windows = await Promise.all(
+    distinct(telling(record)).map((alert) => ruleWindowMs(alert, v.metrics).catch(() => 0)),
+  );
   return judge({
     looks: run.looks,
     settings: rule.verify,
@@ -73,9 +76,22 @@ export async function reserveBudget(
   const { target } = record;
   if (!rule || !target) return { reason: "guard-error", says: `the policy no longer has the rule ${record.rule}` };
   let reason: Reason = "budget";
-  const entry = { run, cluster: target.cluster, namespace: target.namespace, target: target.uid, at: clock.now(), open: true };
+  const entry = {
+    run,
+    cluster: target.cluster,
+    namespace: target.namespace,
+    target: target.uid,
+    at: clock.now(),
+    open: true,
+  };
   const no = await budgets.reserve(entry, async (present) => {
-    const context = { world: { budget: async () => present }, target, settings: rule.guards, incident: { run: { id: run } }, now: clock.now() };
+    const context = {
+      world: { budget: async () => present },
+      target,
+      settings: rule.guards,
+      incident: { run: { id: run } },
+      now: clock.now(),
+    };
     const verdict = await budgetGuard.evaluate(context as unknown as GuardContext);
     if (!verdict.holds) return null;
     reason = verdict.reason;

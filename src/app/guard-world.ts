@@ -28,7 +28,11 @@ export interface WorldPorts {
   now(): number;
 }
 
-export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld {
+export function createGuardWorld(
+  w: WorldPorts,
+  record: IncidentRecord,
+  of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target },
+): GuardWorld {
   return {
     async activity(identity) {
       return w.alertmanagers === null ? "unknown" : w.alertmanagers.activity(identity);
@@ -41,15 +45,23 @@ export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: { pl
     control: () => w.control.read(),
     storm: () => stormView(w, of.rule),
     async history(fingerprint) {
-      const [changes, lease] = await Promise.all([w.facts.changes(fingerprint), w.leases.read(leaseName(of.target.cluster, of.target.uid))]);
-      const attempts = (lease?.ledger.ops ?? []).filter((op) => op.fingerprint === fingerprint).map((op) => Date.parse(op.at));
+      const [changes, lease] = await Promise.all([
+        w.facts.changes(fingerprint),
+        w.leases.read(leaseName(of.target.cluster, of.target.uid)),
+      ]);
+      const attempts = (lease?.ledger.ops ?? [])
+        .filter((op) => op.fingerprint === fingerprint)
+        .map((op) => Date.parse(op.at));
       return { changes, attempts };
     },
     async bound() {
       for (const need of of.remedy.needs) {
         const question = { ...need, namespace: of.target.namespace };
         if (await w.writerCan(question)) continue;
-        return { ok: false, missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}` };
+        return {
+          ok: false,
+          missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}`,
+        };
       }
       return { ok: true, missing: "" };
     },
@@ -59,10 +71,15 @@ export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: { pl
       const valid = new Set(
         record.approvals
           .filter((a) => a.nonce === plan.nonce && a.digest === plan.digest)
-          .filter((a) => keys.some((key) => verifyApproval(key, { incident: record.id, nonce: a.nonce, digest: a.digest, by: a.by, at: a.at }, a.mac)))
+          .filter((a) =>
+            keys.some((key) =>
+              verifyApproval(key, { incident: record.id, nonce: a.nonce, digest: a.digest, by: a.by, at: a.at }, a.mac),
+            ),
+          )
           .map((a) => a.by),
       ).size;
-      const needed = plan.autonomy === "auto" ? 1 : Math.max(record.needed, of.rule.approval.count, of.remedy.risk === "C" ? 2 : 1);
+      const needed =
+        plan.autonomy === "auto" ? 1 : Math.max(record.needed, of.rule.approval.count, of.remedy.risk === "C" ? 2 : 1);
       return { valid, needed, says: `${valid} of ${needed} approvals carry a valid seal for this plan` };
     },
   };
@@ -84,6 +101,15 @@ async function stormView(w: WorldPorts, rule: Rule): Promise<StormView> {
     }
   }
   const nodes = await w.reader.list({ apiVersion: "v1", kind: "Node", namespace: "" });
-  const ready = (node: (typeof nodes)[number]) => (node.status?.conditions ?? []).some((c: { type: string; status: string }) => c.type === "Ready" && c.status === "True");
-  return { newly, managed: managed === 0 ? null : managed, nodesNotReady: nodes.filter((n) => !ready(n)).length, nodes: nodes.length, openSince: await w.facts.stormOpen() };
+  const ready = (node: (typeof nodes)[number]) =>
+    (node.status?.conditions ?? []).some(
+      (c: { type: string; status: string }) => c.type === "Ready" && c.status === "True",
+    );
+  return {
+    newly,
+    managed: managed === 0 ? null : managed,
+    nodesNotReady: nodes.filter((n) => !ready(n)).length,
+    nodes: nodes.length,
+    openSince: await w.facts.stormOpen(),
+  };
 }

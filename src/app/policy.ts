@@ -11,7 +11,9 @@ const PLACES = ["./policy.yaml", "/etc/nightshift/policy.yaml"];
 export function policyFile(named: string | null): string {
   const file = named ?? PLACES.find((place) => existsSync(place));
   if (file === undefined) {
-    throw new FaultsError("ERR_POLICY", "policy", [`there is none: expected ${PLACES.join(" or ")}, or NIGHTSHIFT_POLICY; start from deploy/platform/policy.yaml`]);
+    throw new FaultsError("ERR_POLICY", "policy", [
+      `there is none: expected ${PLACES.join(" or ")}, or NIGHTSHIFT_POLICY; start from deploy/platform/policy.yaml`,
+    ]);
   }
   return file;
 }

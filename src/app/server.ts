@@ -24,7 +24,12 @@ export interface ServerPorts {
 /** Nightshift's own port: webhooks, Slack over HTTP, the API, and what is asked about the process. */
 export async function createServer(ports: ServerPorts): Promise<{ url: string; close(): Promise<void> }> {
   const { config, metrics } = ports;
-  const server = fastify({ logger: false, bodyLimit: config.limits.bodyBytes, requestTimeout: 30_000, trustProxy: false });
+  const server = fastify({
+    logger: false,
+    bodyLimit: config.limits.bodyBytes,
+    requestTimeout: 30_000,
+    trustProxy: false,
+  });
   operations(server, { metrics, readiness: ports.readiness, refresh: ports.refresh });
   if (ports.front) {
     alertmanagerWebhook(server, {
@@ -53,23 +58,32 @@ export async function createServer(ports: ServerPorts): Promise<{ url: string; c
 }
 
 interface Routes {
-  get(path: string, handler: (request: FastifyRequest<{ Params: { id: string } }>, reply: { code(n: number): { send(body: unknown): unknown } }) => Promise<unknown>): void;
+  get(
+    path: string,
+    handler: (
+      request: FastifyRequest<{ Params: { id: string } }>,
+      reply: { code(n: number): { send(body: unknown): unknown } },
+    ) => Promise<unknown>,
+  ): void;
 }
 
 /** `GET /api/v1/incidents[/:id]`: read-only; by token, or on loopback where no token is set. */
 function api(server: Routes, ports: ServerPorts): void {
   const open = (request: FastifyRequest): boolean => {
     const tokens = ports.config.apiToken?.values() ?? [];
-    if (tokens.length === 0) return request.ip === "127.0.0.1" || request.ip === "::1" || request.ip === "::ffff:127.0.0.1";
+    if (tokens.length === 0)
+      return request.ip === "127.0.0.1" || request.ip === "::1" || request.ip === "::ffff:127.0.0.1";
     const given = (request.headers.authorization ?? "").replace(/^Bearer\s+/i, "");
     return tokens.some((token) => same(given, token));
   };
   server.get("/api/v1/incidents", async (request, reply) => {
-    if (!open(request)) return reply.code(401).send({ error: "authorization: expected the bearer token NIGHTSHIFT_API_TOKEN" });
+    if (!open(request))
+      return reply.code(401).send({ error: "authorization: expected the bearer token NIGHTSHIFT_API_TOKEN" });
     return { incidents: await ports.records.recent(100) };
   });
   server.get("/api/v1/incidents/:id", async (request, reply) => {
-    if (!open(request)) return reply.code(401).send({ error: "authorization: expected the bearer token NIGHTSHIFT_API_TOKEN" });
+    if (!open(request))
+      return reply.code(401).send({ error: "authorization: expected the bearer token NIGHTSHIFT_API_TOKEN" });
     const record = await ports.records.get(request.params.id);
     return record ?? reply.code(404).send({ error: "no such incident" });
   });

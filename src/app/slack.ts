@@ -19,7 +19,8 @@ export interface SlackPorts {
   records: RecordStore;
 }
 
-const HELP = "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre pause REASON` stop everything · `/sre resume`";
+const HELP =
+  "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre pause REASON` stop everything · `/sre resume`";
 
 /** Starts Bolt. Slack being away at the start must not keep Nightshift from serving: it is tried again. */
 export async function startSlack(ports: SlackPorts): Promise<SlackApp> {
@@ -66,13 +67,24 @@ async function answer(ports: SlackPorts, command: { words: string[]; by: string;
     case "incidents": {
       const recent = await ports.records.recent(10);
       if (recent.length === 0) return "No incidents.";
-      return recent.map((r) => `\`${r.id}\` ${r.state}${r.reason ? ` (${r.reason})` : ""} ${mrkdwn(r.target ? `${r.target.namespace}/${r.target.name}` : (r.alerts[0]?.labels["alertname"] ?? ""), 100)}`).join("\n");
+      return recent
+        .map(
+          (r) =>
+            `\`${r.id}\` ${r.state}${r.reason ? ` (${r.reason})` : ""} ${mrkdwn(r.target ? `${r.target.namespace}/${r.target.name}` : (r.alerts[0]?.labels["alertname"] ?? ""), 100)}`,
+        )
+        .join("\n");
     }
     case "why": {
       const record = await ports.records.get(rest[0] ?? "");
       if (record === null) return "No such incident.";
-      const guards = record.guards.map((g) => `${g.holds ? "✗" : "✓"} ${g.guard}: expected ${mrkdwn(g.expected, 80)}, found ${mrkdwn(g.found, 80)}`);
-      return [`\`${record.id}\` ${record.state}${record.reason ? `: ${reasons[record.reason]}` : ""}`, mrkdwn(record.says, 500), ...guards].join("\n");
+      const guards = record.guards.map(
+        (g) => `${g.holds ? "✗" : "✓"} ${g.guard}: expected ${mrkdwn(g.expected, 80)}, found ${mrkdwn(g.found, 80)}`,
+      );
+      return [
+        `\`${record.id}\` ${record.state}${record.reason ? `: ${reasons[record.reason]}` : ""}`,
+        mrkdwn(record.says, 500),
+        ...guards,
+      ].join("\n");
     }
     case "pause": {
       const why = rest.join(" ").slice(0, 200) || "no reason given";

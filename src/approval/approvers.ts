@@ -15,8 +15,10 @@ export interface ApprovalQuestion {
 
 /** Whether this person may say yes to this plan. What cannot be checked is no. */
 export async function mayApprove(q: ApprovalQuestion): Promise<{ ok: true } | { ok: false; says: string }> {
-  if (q.already.some((approval) => approval.by === q.by)) return { ok: false, says: "You have already approved this plan; it needs another person." };
-  if (q.risk === "C" && q.requestedBy === q.by) return { ok: false, says: "You asked for this plan; two others must approve it." };
+  if (q.already.some((approval) => approval.by === q.by))
+    return { ok: false, says: "You have already approved this plan; it needs another person." };
+  if (q.risk === "C" && q.requestedBy === q.by)
+    return { ok: false, says: "You asked for this plan; two others must approve it." };
   const [way = "", who = ""] = split(q.by);
   const unchecked: string[] = [];
   for (const source of q.from) {
@@ -34,7 +36,11 @@ export async function mayApprove(q: ApprovalQuestion): Promise<{ ok: true } | { 
       else if (users.includes(who)) return { ok: true };
     }
   }
-  if (unchecked.length > 0) return { ok: false, says: `Whether you may approve cannot be checked now (${unchecked.join(", ")}): nothing was done.` };
+  if (unchecked.length > 0)
+    return {
+      ok: false,
+      says: `Whether you may approve cannot be checked now (${unchecked.join(", ")}): nothing was done.`,
+    };
   return { ok: false, says: `You may not approve this plan: expected one of ${q.from.join(", ")}.` };
 }
 

@@ -9,19 +9,35 @@ export const commands: Partial<Record<string, Define>> = {
       .description("the latest incidents")
       .option("--limit <n>", "how many", "20")
       .option("--json", "machine-readable output")
-      .action(async (options: { limit: string; json?: boolean }) => finish(await (await import("./incidents.js")).incidents({ limit: Number(options.limit) || 20, json: options.json ?? false }))),
+      .action(async (options: { limit: string; json?: boolean }) =>
+        finish(
+          await (await import("./incidents.js")).incidents({
+            limit: Number(options.limit) || 20,
+            json: options.json ?? false,
+          }),
+        ),
+      ),
   runs: (command, finish) =>
     command
       .description("the latest runs and how they ended")
       .option("--limit <n>", "how many", "20")
       .option("--json", "machine-readable output")
-      .action(async (options: { limit: string; json?: boolean }) => finish(await (await import("./incidents.js")).runs({ limit: Number(options.limit) || 20, json: options.json ?? false }))),
+      .action(async (options: { limit: string; json?: boolean }) =>
+        finish(
+          await (await import("./incidents.js")).runs({
+            limit: Number(options.limit) || 20,
+            json: options.json ?? false,
+          }),
+        ),
+      ),
   why: (command, finish) =>
     command
       .description("an incident's story: every guard with its two values, every step, every word")
       .argument("<incident>", "the incident's id, or the beginning of it")
       .option("--json", "machine-readable output")
-      .action(async (incident: string, options: { json?: boolean }) => finish(await (await import("./incidents.js")).why({ incident, json: options.json ?? false }))),
+      .action(async (incident: string, options: { json?: boolean }) =>
+        finish(await (await import("./incidents.js")).why({ incident, json: options.json ?? false })),
+      ),
   pause: (command, finish) =>
     command
       .description("stop acting: writes the control ConfigMap and takes running Leases away")
@@ -30,24 +46,37 @@ export const commands: Partial<Record<string, Define>> = {
       .option("--for <duration>", "until then, e.g. 2h; without it until somebody resumes")
       .option("--json", "machine-readable output")
       .action(async (scope: string, options: { why: string; for?: string; json?: boolean }) =>
-        finish(await (await import("./pause.js")).pause({ scope, why: options.why, duration: options.for ?? null, json: options.json ?? false })),
+        finish(
+          await (await import("./pause.js")).pause({
+            scope,
+            why: options.why,
+            duration: options.for ?? null,
+            json: options.json ?? false,
+          }),
+        ),
       ),
   resume: (command, finish) =>
     command
       .description("lift a pause")
       .argument("[scope]", "the pause's scope", "all")
       .option("--json", "machine-readable output")
-      .action(async (scope: string, options: { json?: boolean }) => finish(await (await import("./pause.js")).resume({ scope, json: options.json ?? false }))),
+      .action(async (scope: string, options: { json?: boolean }) =>
+        finish(await (await import("./pause.js")).resume({ scope, json: options.json ?? false })),
+      ),
   runbooks: (command, finish) =>
     command
       .description("the runbooks of this version")
       .option("--json", "machine-readable output")
-      .action(async (options: { json?: boolean }) => finish(await (await import("./runbooks.js")).runbooksCommand({ json: options.json ?? false }))),
+      .action(async (options: { json?: boolean }) =>
+        finish(await (await import("./runbooks.js")).runbooksCommand({ json: options.json ?? false })),
+      ),
   doctor: (command, finish) =>
     command
       .description("looks at everything that Nightshift stands on, and says how to mend what is not well")
       .option("--json", "machine-readable output")
-      .action(async (options: { json?: boolean }) => finish(await (await import("./doctor.js")).doctor({ json: options.json ?? false, env: process.env }))),
+      .action(async (options: { json?: boolean }) =>
+        finish(await (await import("./doctor.js")).doctor({ json: options.json ?? false, env: process.env })),
+      ),
   run: (command, finish) =>
     command
       .description("answer an ask from the command line: approve, deny, abort or a new plan")
@@ -57,15 +86,30 @@ export const commands: Partial<Record<string, Define>> = {
       .option("--abort", "stop the run at its next safe point")
       .option("--new-plan", "ask for a fresh plan")
       .option("--json", "machine-readable output")
-      .action(async (incident: string, options: { approve?: boolean; deny?: boolean; abort?: boolean; newPlan?: boolean; json?: boolean }) => {
-        const answer = options.approve ? "approve" : options.deny ? "deny" : options.abort ? "abort" : options.newPlan ? "replan" : null;
-        finish(await (await import("./run.js")).run({ incident, answer, json: options.json ?? false }));
-      }),
+      .action(
+        async (
+          incident: string,
+          options: { approve?: boolean; deny?: boolean; abort?: boolean; newPlan?: boolean; json?: boolean },
+        ) => {
+          const answer = options.approve
+            ? "approve"
+            : options.deny
+              ? "deny"
+              : options.abort
+                ? "abort"
+                : options.newPlan
+                  ? "replan"
+                  : null;
+          finish(await (await import("./run.js")).run({ incident, answer, json: options.json ?? false }));
+        },
+      ),
   plan: (command, finish) =>
     command
       .description("what a runbook would do now to a target: reads only")
       .argument("<runbook>", "the runbook's name")
       .argument("<target>", "namespace/name of the Deployment")
       .option("--json", "machine-readable output")
-      .action(async (runbook: string, target: string, options: { json?: boolean }) => finish(await (await import("./plan.js")).plan({ runbook, target, json: options.json ?? false }))),
+      .action(async (runbook: string, target: string, options: { json?: boolean }) =>
+        finish(await (await import("./plan.js")).plan({ runbook, target, json: options.json ?? false })),
+      ),
 };

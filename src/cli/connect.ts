@@ -20,13 +20,22 @@ export async function connect(env: NodeJS.ProcessEnv = process.env): Promise<Con
   const config = readConfig(env, false);
   const socket = join(resolve(config.dataDir, "redis"), "redis.sock");
   const redisUrl = config.redisUrl ?? (existsSync(socket) ? `unix://${socket}` : null);
-  if (redisUrl === null) throw new TerminalError("ERR_NO_REDIS", `no Redis to ask: set REDIS_URL as \`serve\` has it, or run this where \`serve\` runs (NIGHTSHIFT_DATA is ${config.dataDir})`);
+  if (redisUrl === null)
+    throw new TerminalError(
+      "ERR_NO_REDIS",
+      `no Redis to ask: set REDIS_URL as \`serve\` has it, or run this where \`serve\` runs (NIGHTSHIFT_DATA is ${config.dataDir})`,
+    );
   const redis = connectRedis(redisUrl, () => undefined);
   await untilReady(redis, 5000).catch((error: unknown) => {
     redis.disconnect();
     throw error;
   });
-  return { config, redisUrl, records: createRecordStore(redis, config.redisPrefix, randomHex), close: () => redis.disconnect() };
+  return {
+    config,
+    redisUrl,
+    records: createRecordStore(redis, config.redisPrefix, randomHex),
+    close: () => redis.disconnect(),
+  };
 }
 
 /** An incident by its id or an unmistakable beginning of it. */
@@ -36,7 +45,12 @@ export async function find(records: RecordStore, id: string): Promise<IncidentRe
   const close = (await records.recent(500)).filter((record) => record.id.startsWith(id) || record.run?.id === id);
   const [only] = close;
   if (only !== undefined && close.length === 1) return only;
-  throw new TerminalError("ERR_NO_INCIDENT", close.length === 0 ? `no incident ${id}: see \`nightshift incidents\`` : `${id} is the beginning of ${close.length} incidents`);
+  throw new TerminalError(
+    "ERR_NO_INCIDENT",
+    close.length === 0
+      ? `no incident ${id}: see \`nightshift incidents\``
+      : `${id} is the beginning of ${close.length} incidents`,
+  );
 }
 
 export const clock = systemClock;

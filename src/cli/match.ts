@@ -71,8 +71,15 @@ export function matchPayload(policy: Policy, payload: string, text: string): { r
 }
 
 /** `nightshift match`. Exit 0 when every payload was read, 2 for a refused policy or payload. */
-export async function matchCommand(options: { payloads: string[]; policy: string | null; json: boolean }): Promise<number> {
-  const policy = readPolicy(policyFile(options.policy ?? process.env["NIGHTSHIFT_POLICY"] ?? null), known(await loadRunbooks()));
+export async function matchCommand(options: {
+  payloads: string[];
+  policy: string | null;
+  json: boolean;
+}): Promise<number> {
+  const policy = readPolicy(
+    policyFile(options.policy ?? process.env["NIGHTSHIFT_POLICY"] ?? null),
+    known(await loadRunbooks()),
+  );
   const rows: MatchRow[] = [];
   let ok = true;
   for (const payload of options.payloads) {
@@ -80,7 +87,10 @@ export async function matchCommand(options: { payloads: string[]; policy: string
     try {
       text = readFileSync(payload === "-" ? 0 : payload, "utf8");
     } catch (error) {
-      rows.push({ ...matchPayload(policy, payload, "").rows[0], fault: `cannot be read: ${messageOf(error)}` } as MatchRow);
+      rows.push({
+        ...matchPayload(policy, payload, "").rows[0],
+        fault: `cannot be read: ${messageOf(error)}`,
+      } as MatchRow);
       ok = false;
       continue;
     }

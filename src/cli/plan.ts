@@ -12,9 +12,11 @@ import { resolveTarget } from "../target/resolve.js";
 export async function plan(options: { runbook: string; target: string; json: boolean }): Promise<number> {
   const config = readConfig(process.env, false);
   const runbook = (await loadRunbooks()).get(options.runbook);
-  if (runbook === undefined) throw new TerminalError("ERR_NO_RUNBOOK", `no runbook ${options.runbook}: see \`nightshift runbooks\``);
+  if (runbook === undefined)
+    throw new TerminalError("ERR_NO_RUNBOOK", `no runbook ${options.runbook}: see \`nightshift runbooks\``);
   const [namespace = "", name = ""] = options.target.split("/");
-  if (namespace === "" || name === "") throw new TerminalError("ERR_TARGET", `target: expected namespace/name, found ${JSON.stringify(options.target)}`);
+  if (namespace === "" || name === "")
+    throw new TerminalError("ERR_TARGET", `target: expected namespace/name, found ${JSON.stringify(options.target)}`);
   const cluster = await createKubernetes({ kubeconfig: config.kubeconfig, clock: systemClock });
   try {
     const kind = runbook.kinds.includes("Deployment") ? "Deployment" : (runbook.kinds[0] ?? "");
@@ -25,15 +27,26 @@ export async function plan(options: { runbook: string; target: string; json: boo
       const { redact } = await import("../log.js");
       const diagnosis = await runbook.diagnose({ ...base, redact, logLines: 20 });
       if (options.json) process.stdout.write(`${JSON.stringify(diagnosis, null, 2)}\n`);
-      else process.stdout.write(`${[...diagnosis.headline, ...diagnosis.details.flatMap((d) => [d.title, ...d.lines.map((l) => `  ${l}`)])].join("\n")}\n`);
+      else
+        process.stdout.write(
+          `${[...diagnosis.headline, ...diagnosis.details.flatMap((d) => [d.title, ...d.lines.map((l) => `  ${l}`)])].join("\n")}\n`,
+        );
       return 0;
     }
     const object = await cluster.get(found.target);
     const owners = object === null ? [] : await ownersOf(found.target, object, cluster);
-    const draft = await runbook.plan({ ...base, owners, settings: { rollbackHealthMs: defaultGuards.rollback.healthMs } });
+    const draft = await runbook.plan({
+      ...base,
+      owners,
+      settings: { rollbackHealthMs: defaultGuards.rollback.healthMs },
+    });
     if (options.json) process.stdout.write(`${JSON.stringify(draft, null, 2)}\n`);
-    else if (isSkip(draft)) process.stdout.write(`No plan (${draft.skip}): ${draft.sentence}\n${draft.handOff ?? ""}\n`);
-    else process.stdout.write(`${[draft.sentence, ...draft.changes.map((c) => `  ${c.field}: ${c.from} → ${c.to}`), `  loses ${draft.loses}; takes ${draft.takes}; undo: ${draft.undo}`, ...draft.evidence.map((e) => `  • ${e}`)].join("\n")}\n`);
+    else if (isSkip(draft))
+      process.stdout.write(`No plan (${draft.skip}): ${draft.sentence}\n${draft.handOff ?? ""}\n`);
+    else
+      process.stdout.write(
+        `${[draft.sentence, ...draft.changes.map((c) => `  ${c.field}: ${c.from} → ${c.to}`), `  loses ${draft.loses}; takes ${draft.takes}; undo: ${draft.undo}`, ...draft.evidence.map((e) => `  • ${e}`)].join("\n")}\n`,
+      );
     return isSkip(draft) ? 3 : 0;
   } finally {
     await cluster.close();

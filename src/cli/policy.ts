@@ -11,12 +11,21 @@ export async function policyCheck(options: { file: string | null; json: boolean 
     const file = policyFile(options.file ?? process.env["NIGHTSHIFT_POLICY"] ?? null);
     const policy = readPolicy(file, runbooks);
     const warnings = warningsOf(policy);
-    if (options.json) process.stdout.write(`${JSON.stringify({ ok: true, file, rules: policy.rules.length, faults: [], warnings }, null, 2)}\n`);
-    else process.stdout.write([`${file}: ok, ${policy.rules.length} rules`, ...warnings.map((warning) => `warning: ${warning}`), ""].join("\n"));
+    if (options.json)
+      process.stdout.write(
+        `${JSON.stringify({ ok: true, file, rules: policy.rules.length, faults: [], warnings }, null, 2)}\n`,
+      );
+    else
+      process.stdout.write(
+        [`${file}: ok, ${policy.rules.length} rules`, ...warnings.map((warning) => `warning: ${warning}`), ""].join(
+          "\n",
+        ),
+      );
     return 0;
   } catch (error) {
     if (!(error instanceof FaultsError)) throw error;
-    if (options.json) process.stdout.write(`${JSON.stringify({ ok: false, faults: error.faults, warnings: [] }, null, 2)}\n`);
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ ok: false, faults: error.faults, warnings: [] }, null, 2)}\n`);
     else process.stderr.write(`${error.message}\n`);
     return 2;
   }

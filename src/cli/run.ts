@@ -24,9 +24,18 @@ export async function run(options: { incident: string; answer: Answer | null; js
       return 1;
     }
     const secret = config.secret ?? embeddedSecret(config.dataDir);
-    const seal = { install: config.install, incident: record.id, nonce: record.plan?.nonce ?? "", digest: record.plan?.digest ?? "" };
+    const seal = {
+      install: config.install,
+      incident: record.id,
+      nonce: record.plan?.nonce ?? "",
+      digest: record.plan?.digest ?? "",
+    };
     const user = userInfo().username;
-    const producer = createProducer({ url: connection.redisUrl, prefix: `${config.redisPrefix}:queue` }, systemClock, () => undefined);
+    const producer = createProducer(
+      { url: connection.redisUrl, prefix: `${config.redisPrefix}:queue` },
+      systemClock,
+      () => undefined,
+    );
     try {
       const click = {
         answer: options.answer,
@@ -46,11 +55,15 @@ export async function run(options: { incident: string; answer: Answer | null; js
       await systemClock.sleep(100);
       const now = await connection.records.get(record.id);
       if (now === null || now.rev === before) continue;
-      if (options.json) process.stdout.write(`${JSON.stringify({ incident: now.id, state: now.state, reason: now.reason })}\n`);
+      if (options.json)
+        process.stdout.write(`${JSON.stringify({ incident: now.id, state: now.state, reason: now.reason })}\n`);
       else process.stdout.write(`${now.id}: ${now.state}\n`);
       return 0;
     }
-    throw new TerminalError("ERR_NOT_TAKEN", `the answer is stored, and the incident did not change within 5 s: it is ${record.state}; \`nightshift why ${record.id}\` and Nightshift's log say more`);
+    throw new TerminalError(
+      "ERR_NOT_TAKEN",
+      `the answer is stored, and the incident did not change within 5 s: it is ${record.state}; \`nightshift why ${record.id}\` and Nightshift's log say more`,
+    );
   } finally {
     connection.close();
   }

@@ -12,6 +12,10 @@ export async function runbooksCommand(options: { json: boolean }): Promise<numbe
     undo: r.kind === "remedy" ? (typeof r.undo === "function" ? "yes" : r.undo.none) : null,
   }));
   if (options.json) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
-  else for (const r of all) process.stdout.write(`${r.name}  ${r.kind}${r.risk === null ? "" : `, class ${r.risk}`}  ${r.kinds.join(", ")}\n  ${r.summary}\n`);
+  else
+    for (const r of all)
+      process.stdout.write(
+        `${r.name}  ${r.kind}${r.risk === null ? "" : `, class ${r.risk}`}  ${r.kinds.join(", ")}\n  ${r.summary}\n`,
+      );
   return 0;
 }

@@ -32,8 +32,14 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
     const query = new URLSearchParams({ active: "true", silenced: "false", inhibited: "false", unprocessed: "false" });
     // The API takes an expression here: the name is quoted so that it stands for itself.
     if (receiver !== "") query.set("receiver", receiver.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const parsed = alerts.safeParse(await fetchJson("Alertmanager", `${peer.base}/api/v2/alerts?${query}`, { headers: peer.headers, timeoutMs: TIMEOUT_MS }));
-    if (!parsed.success) throw new UnavailableError("ERR_UNREADABLE", "Alertmanager answered its alerts in a shape that is not known");
+    const parsed = alerts.safeParse(
+      await fetchJson("Alertmanager", `${peer.base}/api/v2/alerts?${query}`, {
+        headers: peer.headers,
+        timeoutMs: TIMEOUT_MS,
+      }),
+    );
+    if (!parsed.success)
+      throw new UnavailableError("ERR_UNREADABLE", "Alertmanager answered its alerts in a shape that is not known");
     return parsed.data
       .filter((alert) => alert.status?.state !== "suppressed")
       .map((alert) => ({
@@ -56,7 +62,10 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
         if (answer.status === "rejected") {
           unknown = true;
           log.warn({ error: messageOf(answer.reason) }, "an Alertmanager could not be asked");
-        } else if (answer.value.some((alert) => alert.fingerprint === fingerprint && sameInstant(alert.startsAt, startsAt))) return "active";
+        } else if (
+          answer.value.some((alert) => alert.fingerprint === fingerprint && sameInstant(alert.startsAt, startsAt))
+        )
+          return "active";
       }
       return unknown ? "unknown" : "not-active";
     },
@@ -74,7 +83,10 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
       return Promise.all(
         peers.map(async (peer) => {
           try {
-            const status = (await fetchJson("Alertmanager", `${peer.base}/api/v2/status`, { headers: peer.headers, timeoutMs: TIMEOUT_MS })) as {
+            const status = (await fetchJson("Alertmanager", `${peer.base}/api/v2/status`, {
+              headers: peer.headers,
+              timeoutMs: TIMEOUT_MS,
+            })) as {
               versionInfo?: { version?: unknown };
             };
             return { url: peer.base, version: String(status.versionInfo?.version ?? "unknown"), says: "answers" };

@@ -15,7 +15,11 @@ export function splitUrl(url: string): { base: string; headers: Record<string, s
 const MAX_BYTES = 32 * 1024 * 1024;
 
 /** Fetches JSON with a deadline. Errors: UnavailableError (no answer, 5xx, 429), TerminalError (any other refusal). */
-export async function fetchJson(what: string, url: string, options: { headers: Record<string, string>; method?: string; body?: string; timeoutMs: number }): Promise<unknown> {
+export async function fetchJson(
+  what: string,
+  url: string,
+  options: { headers: Record<string, string>; method?: string; body?: string; timeoutMs: number },
+): Promise<unknown> {
   const { timeoutMs, ...init } = options;
   let response: Response;
   let text: string;
@@ -26,7 +30,8 @@ export async function fetchJson(what: string, url: string, options: { headers: R
     const inner = cause instanceof Error && cause.cause !== undefined ? messageOf(cause.cause) : messageOf(cause);
     throw new UnavailableError("ERR_UNREACHABLE", `${what} could not be asked: ${inner}`, { cause });
   }
-  if (text.length > MAX_BYTES) throw new UnavailableError("ERR_TOO_LONG", `${what} answered with ${text.length} bytes, more than ${MAX_BYTES}`);
+  if (text.length > MAX_BYTES)
+    throw new UnavailableError("ERR_TOO_LONG", `${what} answered with ${text.length} bytes, more than ${MAX_BYTES}`);
   if (!response.ok) {
     const says = `${what} answered ${response.status}: ${text.slice(0, 200)}`;
     if (response.status >= 500 || response.status === 429) throw new UnavailableError("ERR_UNREACHABLE", says);

@@ -22,19 +22,30 @@ const FRESH_MS = 30_000;
  * plug-ins, token files, client certificates. Transport is ours: one pool, so that a call does not cost a TLS handshake.
  * Errors: TerminalError when there is no usable configuration.
  */
-export async function loadAuth(options: { kubeconfig: string | null; context?: string; clock: Clock }): Promise<KubernetesAuth> {
+export async function loadAuth(options: {
+  kubeconfig: string | null;
+  context?: string;
+  clock: Clock;
+}): Promise<KubernetesAuth> {
   const { KubeConfig } = await import("@kubernetes/client-node");
   const config = new KubeConfig();
   try {
     if (options.kubeconfig === null) config.loadFromDefault();
     else config.loadFromFile(options.kubeconfig);
   } catch (cause) {
-    throw new TerminalError("ERR_KUBECONFIG", `kubeconfig ${options.kubeconfig ?? "(default)"} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new TerminalError(
+      "ERR_KUBECONFIG",
+      `kubeconfig ${options.kubeconfig ?? "(default)"} cannot be read: ${messageOf(cause)}`,
+      { cause },
+    );
   }
   if (options.context !== undefined) config.setCurrentContext(options.context);
   const cluster = config.getCurrentCluster();
   if (cluster === null || cluster === undefined) {
-    throw new TerminalError("ERR_KUBECONFIG", `kubeconfig ${options.kubeconfig ?? "(default)"} has no current context: set KUBECONFIG or run inside a cluster`);
+    throw new TerminalError(
+      "ERR_KUBECONFIG",
+      `kubeconfig ${options.kubeconfig ?? "(default)"} has no current context: set KUBECONFIG or run inside a cluster`,
+    );
   }
   const context = config.getContextObject(config.getCurrentContext());
   let cached: { agent: Agent; headers: Record<string, string>; stamp: string; at: number } | null = null;
@@ -45,7 +56,8 @@ export async function loadAuth(options: { kubeconfig: string | null; context?: s
     const https: RequestOptions = {};
     await config.applyToHTTPSOptions(https as never);
     const headers: Record<string, string> = {};
-    for (const [name, value] of Object.entries((https.headers ?? {}) as Record<string, unknown>)) headers[name] = String(value);
+    for (const [name, value] of Object.entries((https.headers ?? {}) as Record<string, unknown>))
+      headers[name] = String(value);
     const fromAgent = (https.agent as { options?: Record<string, unknown> } | undefined)?.options ?? {};
     const tls = {
       ca: https.ca ?? fromAgent["ca"],
@@ -62,7 +74,18 @@ export async function loadAuth(options: { kubeconfig: string | null; context?: s
     if (old !== null && old.stamp === stamp) {
       cached = { ...old, headers, at: now };
     } else {
-      cached = { agent: new Agent({ connect, connections: 16, keepAliveTimeout: 30_000, headersTimeout: 60_000, bodyTimeout: 60_000 }), headers, stamp, at: now };
+      cached = {
+        agent: new Agent({
+          connect,
+          connections: 16,
+          keepAliveTimeout: 30_000,
+          headersTimeout: 60_000,
+          bodyTimeout: 60_000,
+        }),
+        headers,
+        stamp,
+        at: now,
+      };
       if (old !== null) void old.agent.close().catch(() => undefined);
     }
     return cached;

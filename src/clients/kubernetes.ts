@@ -52,7 +52,12 @@ const PAGE = "500";
 /** One list may not grow past this many pages: 100,000 objects. */
 const MAX_PAGES = 200;
 
-export async function createKubernetes(options: { kubeconfig: string | null; context?: string; clock: Clock; fieldManager?: string }): Promise<KubernetesClient> {
+export async function createKubernetes(options: {
+  kubeconfig: string | null;
+  context?: string;
+  clock: Clock;
+  fieldManager?: string;
+}): Promise<KubernetesClient> {
   const auth = await loadAuth(options);
   return clientOver(auth, options.clock, options.fieldManager ?? "nightshift");
 }
@@ -60,7 +65,12 @@ export async function createKubernetes(options: { kubeconfig: string | null; con
 function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): KubernetesClient {
   async function send(call: Call): Promise<Answer> {
     const { agent, headers } = await auth.present().catch((cause: unknown) => {
-      throw new ClusterError(null, "Credentials", `credentials for the API server could not be read: ${messageOf(cause)}`, { cause });
+      throw new ClusterError(
+        null,
+        "Credentials",
+        `credentials for the API server could not be read: ${messageOf(cause)}`,
+        { cause },
+      );
     });
     const url = new URL(auth.server + call.path);
     for (const [name, value] of Object.entries(call.query ?? {})) url.searchParams.set(name, value);
@@ -91,7 +101,8 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
     try {
       answer = await send(call);
     } catch (error) {
-      if (error instanceof ClusterError && error.reason === "Unanswered" && !error.message.includes("no answer within")) answer = await send(call);
+      if (error instanceof ClusterError && error.reason === "Unanswered" && !error.message.includes("no answer within"))
+        answer = await send(call);
       else throw error;
     }
     if (answer.status !== 401) return answer;
@@ -111,9 +122,17 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
     return path;
   }
 
-  async function review(kind: "SelfSubjectAccessReview" | "SubjectAccessReview", spec: Record<string, unknown>): Promise<boolean> {
+  async function review(
+    kind: "SelfSubjectAccessReview" | "SubjectAccessReview",
+    spec: Record<string, unknown>,
+  ): Promise<boolean> {
     const apiVersion = "authorization.k8s.io/v1";
-    const call: Call = { method: "POST", path: listPath(apiVersion, kind, "") ?? "", about: kind, body: { apiVersion, kind, spec } };
+    const call: Call = {
+      method: "POST",
+      path: listPath(apiVersion, kind, "") ?? "",
+      about: kind,
+      body: { apiVersion, kind, spec },
+    };
     const answer = objectOf(call, await read(call));
     return answer.status?.allowed === true;
   }
@@ -156,13 +175,20 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
         };
         const answer = await read(call);
         if (answer.status === 404 && page === 0) return [];
-        const list = objectOf(call, answer) as unknown as { items?: KubeObject[] | null; metadata: { continue?: string } };
+        const list = objectOf(call, answer) as unknown as {
+          items?: KubeObject[] | null;
+          metadata: { continue?: string };
+        };
         // A list names its kind once, for all of its items.
         for (const item of list.items ?? []) items.push({ ...item, apiVersion: query.apiVersion, kind: query.kind });
         next = list.metadata.continue ?? "";
         if (next === "") return items;
       }
-      throw new ClusterError(500, "TooLong", `list of ${query.kind}: more than ${MAX_PAGES} pages; half a list is not taken for the whole`);
+      throw new ClusterError(
+        500,
+        "TooLong",
+        `list of ${query.kind}: more than ${MAX_PAGES} pages; half a list is not taken for the whole`,
+      );
     },
     async logs(query: LogQuery) {
       const path = `${pathOf({ apiVersion: "v1", kind: "Pod", namespace: query.namespace, name: query.pod })}/log`;
@@ -170,7 +196,12 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
         method: "GET",
         path,
         about: `logs of Pod ${query.namespace}/${query.pod}`,
-        query: { container: query.container, previous: String(query.previous), tailLines: String(query.tailLines), limitBytes: "65536" },
+        query: {
+          container: query.container,
+          previous: String(query.previous),
+          tailLines: String(query.tailLines),
+          limitBytes: "65536",
+        },
       };
       const answer = await read(call);
       if (answer.status >= 300) throw errorOf(call, answer);
@@ -179,14 +210,36 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
     can: (question) => review("SelfSubjectAccessReview", { resourceAttributes: attributes(question) }),
     canUser: (user, question) => review("SubjectAccessReview", { user, resourceAttributes: attributes(question) }),
     jsonPatch: (ref: ObjectRef, ops: readonly JsonPatchOp[], o: WriteOptions = {}) =>
-      write({ method: "PATCH", path: pathOf(ref), about: nameOf(ref), contentType: "application/json-patch+json", body: ops, query: writeQuery(o), ...timeoutOf(o) }),
+      write({
+        method: "PATCH",
+        path: pathOf(ref),
+        about: nameOf(ref),
+        contentType: "application/json-patch+json",
+        body: ops,
+        query: writeQuery(o),
+        ...timeoutOf(o),
+      }),
     mergePatch: (ref, body, o: WriteOptions = {}) =>
-      write({ method: "PATCH", path: pathOf(ref), about: nameOf(ref), contentType: "application/merge-patch+json", body, query: writeQuery(o), ...timeoutOf(o) }),
+      write({
+        method: "PATCH",
+        path: pathOf(ref),
+        about: nameOf(ref),
+        contentType: "application/merge-patch+json",
+        body,
+        query: writeQuery(o),
+        ...timeoutOf(o),
+      }),
     async create(object) {
       const { apiVersion, kind, metadata } = object as unknown as KubeObject;
       const path = listPath(apiVersion, kind, metadata.namespace ?? "");
       if (path === null) throw new ClusterError(400, "BadRequest", `${kind}: no such kind is known here`);
-      return write({ method: "POST", path, about: `${kind} ${metadata.namespace ?? ""}/${metadata.name}`, body: object, query: writeQuery({}) });
+      return write({
+        method: "POST",
+        path,
+        about: `${kind} ${metadata.namespace ?? ""}/${metadata.name}`,
+        body: object,
+        query: writeQuery({}),
+      });
     },
     async replace(object) {
       const { apiVersion, kind, metadata } = object as unknown as KubeObject;
@@ -236,10 +289,16 @@ function errorOf(call: Call, answer: Answer): ClusterError {
     if (status.kind === "Status") {
       reason = String(status.reason ?? "");
       // A refused value is quoted whole, environment variables included: only what was wrong with it is kept.
-      message = String(status.message ?? "").replace(/"?\{[\s\S]*\}"?:?/, "…").slice(0, 300);
+      message = String(status.message ?? "")
+        .replace(/"?\{[\s\S]*\}"?:?/, "…")
+        .slice(0, 300);
     }
   } catch {
     // A proxy in between answered in its own words: the code is all there is.
   }
-  return new ClusterError(answer.status, reason || `HTTP${answer.status}`, `${call.about}: ${answer.status} ${reason} ${message}`.trim());
+  return new ClusterError(
+    answer.status,
+    reason || `HTTP${answer.status}`,
+    `${call.about}: ${answer.status} ${reason} ${message}`.trim(),
+  );
 }

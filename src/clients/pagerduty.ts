@@ -32,7 +32,10 @@ export function createPager(options: { routingKey(): string; eventsUrl: string |
       const said = Array.isArray(errors.errors) ? errors.errors.map(String).join("; ") : String(errors.message ?? "");
       const says = `PagerDuty answered ${answer.status ?? "nothing"}: ${said.slice(0, 300)}`;
       if (answer.status === 400) {
-        const hint = key.length === 20 ? "; PAGERDUTY_ROUTING_KEY looks like a REST key: take the integration key of an Events API v2 integration" : "";
+        const hint =
+          key.length === 20
+            ? "; PAGERDUTY_ROUTING_KEY looks like a REST key: take the integration key of an Events API v2 integration"
+            : "";
         throw new TerminalError("ERR_PAGERDUTY_REFUSED", says + hint);
       }
       throw new UnavailableError("ERR_PAGERDUTY_UNAVAILABLE", says);
@@ -69,17 +72,39 @@ export function createPagerDutyRest(options: { token(): string; apiUrl: string |
   const base = (options.apiUrl ?? API).replace(/\/+$/, "");
   return {
     async onCall() {
-      const answer = await ask({ url: `${base}/oncalls?earliest=true&limit=100`, method: "GET", token: options.token() });
-      if (answer.status !== 200) throw new UnavailableError("ERR_PAGERDUTY_UNAVAILABLE", `PagerDuty answered ${answer.status ?? "nothing"} when asked who is on call`);
-      const list = (answer.data as { oncalls?: { user?: { id?: string }; escalation_level?: number }[] } | undefined)?.oncalls ?? [];
-      return [...new Set(list.filter((o) => o.escalation_level === 1).map((o) => o.user?.id ?? "").filter((id) => id !== ""))];
+      const answer = await ask({
+        url: `${base}/oncalls?earliest=true&limit=100`,
+        method: "GET",
+        token: options.token(),
+      });
+      if (answer.status !== 200)
+        throw new UnavailableError(
+          "ERR_PAGERDUTY_UNAVAILABLE",
+          `PagerDuty answered ${answer.status ?? "nothing"} when asked who is on call`,
+        );
+      const list =
+        (answer.data as { oncalls?: { user?: { id?: string }; escalation_level?: number }[] } | undefined)?.oncalls ??
+        [];
+      return [
+        ...new Set(
+          list
+            .filter((o) => o.escalation_level === 1)
+            .map((o) => o.user?.id ?? "")
+            .filter((id) => id !== ""),
+        ),
+      ];
     },
   };
 }
 
 async function ask(parameters: Record<string, unknown>): Promise<Answer> {
   try {
-    return await (await sdk())({ ...parameters, requestTimeout: 0, retryTimeout: 0, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return await (await sdk())({
+      ...parameters,
+      requestTimeout: 0,
+      retryTimeout: 0,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
   } catch (cause) {
     // A body that is no JSON makes the SDK reject with the response itself.
     const status = (cause as { status?: unknown }).status;

@@ -12,7 +12,10 @@ const vector = z.object({
     result: z.array(z.object({ metric: z.record(z.string(), z.string()), value: z.tuple([z.number(), z.string()]) })),
   }),
 });
-const scalar = z.object({ status: z.literal("success"), data: z.object({ resultType: z.literal("scalar"), result: z.tuple([z.number(), z.string()]) }) });
+const scalar = z.object({
+  status: z.literal("success"),
+  data: z.object({ resultType: z.literal("scalar"), result: z.tuple([z.number(), z.string()]) }),
+});
 
 const rules = z.object({
   status: z.literal("success"),
@@ -47,7 +50,12 @@ export function createPrometheus(url: string): PrometheusClient {
   const form = { ...headers, "content-type": "application/x-www-form-urlencoded" };
 
   async function ask(expr: string): Promise<unknown> {
-    return fetchJson("Prometheus", `${base}/api/v1/query`, { method: "POST", headers: form, body: new URLSearchParams({ query: expr }).toString(), timeoutMs: TIMEOUT_MS });
+    return fetchJson("Prometheus", `${base}/api/v1/query`, {
+      method: "POST",
+      headers: form,
+      body: new URLSearchParams({ query: expr }).toString(),
+      timeoutMs: TIMEOUT_MS,
+    });
   }
 
   return {
@@ -56,12 +64,16 @@ export function createPrometheus(url: string): PrometheusClient {
       const asScalar = scalar.safeParse(answer);
       if (asScalar.success) return [sample({}, asScalar.data.data.result)];
       const parsed = vector.safeParse(answer);
-      if (!parsed.success) throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered a query in a shape that is not known");
+      if (!parsed.success)
+        throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered a query in a shape that is not known");
       return parsed.data.data.result.map(({ metric, value }) => sample(metric, value));
     },
     async alertingRules(name): Promise<AlertingRule[]> {
-      const parsed = rules.safeParse(await fetchJson("Prometheus", `${base}/api/v1/rules?type=alert`, { headers, timeoutMs: TIMEOUT_MS }));
-      if (!parsed.success) throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered its rules in a shape that is not known");
+      const parsed = rules.safeParse(
+        await fetchJson("Prometheus", `${base}/api/v1/rules?type=alert`, { headers, timeoutMs: TIMEOUT_MS }),
+      );
+      if (!parsed.success)
+        throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered its rules in a shape that is not known");
       return parsed.data.data.groups.flatMap((group) =>
         group.rules
           .filter((rule) => rule.name === name && rule.type !== "recording")
@@ -81,12 +93,19 @@ export function createPrometheus(url: string): PrometheusClient {
       return Number(parsed.data.data.result[1]) * 1000;
     },
     async buildVersion() {
-      const answer = (await fetchJson("Prometheus", `${base}/api/v1/status/buildinfo`, { headers, timeoutMs: TIMEOUT_MS })) as { data?: { version?: unknown } };
+      const answer = (await fetchJson("Prometheus", `${base}/api/v1/status/buildinfo`, {
+        headers,
+        timeoutMs: TIMEOUT_MS,
+      })) as { data?: { version?: unknown } };
       return String(answer.data?.version ?? "unknown");
     },
   };
 }
 
 function sample(labels: Record<string, string>, [at, value]: [number, string]): Sample {
-  return { labels, value: value === "+Inf" ? Number.POSITIVE_INFINITY : value === "-Inf" ? Number.NEGATIVE_INFINITY : Number(value), at: at * 1000 };
+  return {
+    labels,
+    value: value === "+Inf" ? Number.POSITIVE_INFINITY : value === "-Inf" ? Number.NEGATIVE_INFINITY : Number(value),
+    at: at * 1000,
+  };
 }

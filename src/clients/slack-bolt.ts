@@ -9,7 +9,12 @@ export interface SlackApp {
   start(): Promise<void>;
   stop(): Promise<void>;
   /** HTTP only: a signed request's raw body; status and body of the answer. */
-  http: ((request: { rawBody: Buffer; headers: IncomingHttpHeaders }) => Promise<{ status: number; body: string | object }>) | null;
+  http:
+    | ((request: {
+        rawBody: Buffer;
+        headers: IncomingHttpHeaders;
+      }) => Promise<{ status: number; body: string | object }>)
+    | null;
 }
 
 export type SlackMode = { mode: "socket"; appToken: string } | { mode: "http"; signingSecrets(): string[] };
@@ -17,7 +22,10 @@ export type SlackMode = { mode: "socket"; appToken: string } | { mode: "http"; s
 /** Slack waits three seconds for an answer. */
 const ACK_MS = 2900;
 
-export async function createSlackApp(how: SlackMode, options: { botToken(): string; apiUrl: string | null; log: Log }): Promise<SlackApp> {
+export async function createSlackApp(
+  how: SlackMode,
+  options: { botToken(): string; apiUrl: string | null; log: Log },
+): Promise<SlackApp> {
   const bolt = await import("@slack/bolt");
   const clientOptions = options.apiUrl === null ? {} : { slackApiUrl: `${options.apiUrl.replace(/\/+$/, "")}/` };
   // Given by us, or Bolt would call auth.test on the first event.
@@ -26,7 +34,8 @@ export async function createSlackApp(how: SlackMode, options: { botToken(): stri
     debug: () => undefined,
     info: () => undefined,
     warn: (...words: unknown[]) => options.log.warn({ says: words.map(String).join(" ").slice(0, 500) }, "slack warns"),
-    error: (...words: unknown[]) => options.log.warn({ says: words.map(String).join(" ").slice(0, 500) }, "slack reports an error"),
+    error: (...words: unknown[]) =>
+      options.log.warn({ says: words.map(String).join(" ").slice(0, 500) }, "slack reports an error"),
     setLevel: () => undefined,
     getLevel: () => bolt.LogLevel.WARN,
     setName: () => undefined,
@@ -34,7 +43,11 @@ export async function createSlackApp(how: SlackMode, options: { botToken(): stri
 
   if (how.mode === "socket") {
     // A receiver of its own: the web client's retry settings must not govern reconnecting, or it would give up for ever.
-    const receiver = new bolt.SocketModeReceiver({ appToken: how.appToken, logger: quiet, installerOptions: { clientOptions } } as never);
+    const receiver = new bolt.SocketModeReceiver({
+      appToken: how.appToken,
+      logger: quiet,
+      installerOptions: { clientOptions },
+    } as never);
     const app = new bolt.App({ receiver, authorize, clientOptions, logger: quiet } as never);
     app.error(async (error) => options.log.warn({ says: messageOf(error) }, "a Slack listener failed"));
     return {
@@ -89,7 +102,10 @@ export async function createSlackApp(how: SlackMode, options: { botToken(): stri
 }
 
 /** Runs the listeners and answers what they acknowledge with, within Slack's three seconds. */
-async function answered(deliver: ((event: ReceiverEvent) => Promise<void>) | null, body: Record<string, unknown>): Promise<{ status: number; body: string | object }> {
+async function answered(
+  deliver: ((event: ReceiverEvent) => Promise<void>) | null,
+  body: Record<string, unknown>,
+): Promise<{ status: number; body: string | object }> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve({ status: 503, body: "" }), ACK_MS);
     const ack = async (response?: unknown) => {

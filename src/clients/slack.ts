@@ -19,7 +19,10 @@ const HOW: Record<string, string> = {
 };
 
 /** The gate to Slack's Web API. Errors: UnavailableError (try again), TerminalError (says how to mend). */
-export async function createSlack(options: { botToken(): string; apiUrl: string | null }): Promise<SlackPort & { whoAmI(): Promise<string> }> {
+export async function createSlack(options: {
+  botToken(): string;
+  apiUrl: string | null;
+}): Promise<SlackPort & { whoAmI(): Promise<string> }> {
   const { WebClient, ErrorCode } = await import("@slack/web-api");
   let made: { token: string; client: InstanceType<typeof WebClient> } | null = null;
 
@@ -27,7 +30,12 @@ export async function createSlack(options: { botToken(): string; apiUrl: string 
   function client() {
     const token = options.botToken();
     if (made === null || made.token !== token) {
-      const config = { timeout: TIMEOUT_MS, retryConfig: { retries: 0 }, rejectRateLimitedCalls: true, ...(options.apiUrl === null ? {} : { slackApiUrl: `${options.apiUrl.replace(/\/+$/, "")}/` }) };
+      const config = {
+        timeout: TIMEOUT_MS,
+        retryConfig: { retries: 0 },
+        rejectRateLimitedCalls: true,
+        ...(options.apiUrl === null ? {} : { slackApiUrl: `${options.apiUrl.replace(/\/+$/, "")}/` }),
+      };
       made = { token, client: new WebClient(token, config) };
     }
     return made.client;
@@ -41,11 +49,19 @@ export async function createSlack(options: { botToken(): string; apiUrl: string 
       if (error.code === ErrorCode.PlatformError) {
         const name = error.data?.error ?? "unknown_error";
         if (name in HOW) throw new TerminalError("ERR_SLACK_REFUSED", `Slack refused ${what}: ${name}; ${HOW[name]}`);
-        if (name === "ratelimited" || name === "internal_error" || name === "service_unavailable") throw new UnavailableError("ERR_SLACK_UNAVAILABLE", `Slack could not do ${what}: ${name}`);
+        if (name === "ratelimited" || name === "internal_error" || name === "service_unavailable")
+          throw new UnavailableError("ERR_SLACK_UNAVAILABLE", `Slack could not do ${what}: ${name}`);
         throw new TerminalError("ERR_SLACK_REFUSED", `Slack refused ${what}: ${name}`);
       }
-      if (error.code === ErrorCode.RateLimitedError) throw new UnavailableError("ERR_SLACK_BUSY", `Slack asks to wait ${error.retryAfter ?? "some"} s before ${what}`);
-      throw new UnavailableError("ERR_SLACK_UNAVAILABLE", `Slack could not be reached for ${what}: ${redact(messageOf(cause))}`);
+      if (error.code === ErrorCode.RateLimitedError)
+        throw new UnavailableError(
+          "ERR_SLACK_BUSY",
+          `Slack asks to wait ${error.retryAfter ?? "some"} s before ${what}`,
+        );
+      throw new UnavailableError(
+        "ERR_SLACK_UNAVAILABLE",
+        `Slack could not be reached for ${what}: ${redact(messageOf(cause))}`,
+      );
     }
   }
 
@@ -66,15 +82,26 @@ export async function createSlack(options: { botToken(): string; apiUrl: string 
       return { channel: answer.channel ?? message.channel, ts: answer.ts ?? "" };
     },
     async update(message) {
-      await call("chat.update", (web) => web.chat.update({ channel: message.channel, ts: message.ts, text: message.text, blocks: message.blocks as never } as never));
+      await call("chat.update", (web) =>
+        web.chat.update({
+          channel: message.channel,
+          ts: message.ts,
+          text: message.text,
+          blocks: message.blocks as never,
+        } as never),
+      );
     },
     async find(channel, incident) {
-      const answer = await call("conversations.history", (web) => web.conversations.history({ channel, limit: 100, include_all_metadata: true }));
+      const answer = await call("conversations.history", (web) =>
+        web.conversations.history({ channel, limit: 100, include_all_metadata: true }),
+      );
       interface Marked {
         ts?: string;
         metadata?: { event_type?: string; event_payload?: { incident?: string } };
       }
-      const mine = ((answer.messages ?? []) as Marked[]).find((m) => m.metadata?.event_type === MARKER && m.metadata.event_payload?.incident === incident);
+      const mine = ((answer.messages ?? []) as Marked[]).find(
+        (m) => m.metadata?.event_type === MARKER && m.metadata.event_payload?.incident === incident,
+      );
       return mine?.ts === undefined ? null : { channel, ts: mine.ts };
     },
     async ephemeral(message) {
@@ -85,7 +112,9 @@ export async function createSlack(options: { botToken(): string; apiUrl: string 
         const groups = await call("usergroups.list", (web) => web.usergroups.list({}));
         const group = (groups.usergroups ?? []).find((g) => g.handle === handle);
         if (group?.id === undefined) return null;
-        const members = await call("usergroups.users.list", (web) => web.usergroups.users.list({ usergroup: group.id ?? "" }));
+        const members = await call("usergroups.users.list", (web) =>
+          web.usergroups.users.list({ usergroup: group.id ?? "" }),
+        );
         return members.users ?? [];
       } catch (error) {
         // Not being able to ask is "cannot be checked", never "nobody" and never "everybody".

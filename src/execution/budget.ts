@@ -12,7 +12,14 @@ const KEEP_MS = 24 * 3600 * 1000;
 const OPEN_MS = 3600 * 1000;
 
 const entries = z.array(
-  z.object({ run: z.string(), cluster: z.string(), namespace: z.string(), target: z.string(), at: z.number(), open: z.boolean() }),
+  z.object({
+    run: z.string(),
+    cluster: z.string(),
+    namespace: z.string(),
+    target: z.string(),
+    at: z.number(),
+    open: z.boolean(),
+  }),
 );
 
 export interface Budgets {
@@ -34,7 +41,11 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
     const text = object?.metadata.annotations?.[ANNOTATION];
     if (text === undefined) return { object, present: [] };
     const parsed = entries.safeParse(safeJson(text));
-    if (!parsed.success) throw new TerminalError("ERR_BUDGET_UNREADABLE", `Lease ${BUDGET_LEASE}: its annotation ${ANNOTATION} cannot be read; remove it to start afresh`);
+    if (!parsed.success)
+      throw new TerminalError(
+        "ERR_BUDGET_UNREADABLE",
+        `Lease ${BUDGET_LEASE}: its annotation ${ANNOTATION} cannot be read; remove it to start afresh`,
+      );
     const now = clock.now();
     const present = parsed.data
       .filter((entry) => now - entry.at < KEEP_MS)
@@ -49,7 +60,11 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
       metadata: {
         name: BUDGET_LEASE,
         namespace,
-        labels: { ...(object?.metadata.labels ?? {}), "app.kubernetes.io/managed-by": "nightshift", "app.kubernetes.io/component": "budget" },
+        labels: {
+          ...(object?.metadata.labels ?? {}),
+          "app.kubernetes.io/managed-by": "nightshift",
+          "app.kubernetes.io/component": "budget",
+        },
         annotations: { ...(object?.metadata.annotations ?? {}), [ANNOTATION]: JSON.stringify(next) },
         ...(object === null ? {} : { resourceVersion: object.metadata.resourceVersion }),
       },
@@ -85,7 +100,13 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
       for (let attempt = 0; attempt < 5; attempt += 1) {
         const { object, present } = await load();
         if (object === null || !present.some((e) => e.run === run && e.open)) return;
-        if (await store(object, present.map((e) => (e.run === run ? { ...e, open: false } : e)))) return;
+        if (
+          await store(
+            object,
+            present.map((e) => (e.run === run ? { ...e, open: false } : e)),
+          )
+        )
+          return;
       }
     },
   };

@@ -19,9 +19,14 @@ const OTHER_RUN_MS = 5000;
 /** Leases that this process is working under right now: its own dead Leases (a job that threw) are not live. */
 export type Working = Set<string>;
 
-export async function carryOut(e: EnginePorts, working: Working, job: { incident: string; signal: AbortSignal }): Promise<JobEnd> {
+export async function carryOut(
+  e: EnginePorts,
+  working: Working,
+  job: { incident: string; signal: AbortSignal },
+): Promise<JobEnd> {
   const record = await e.records.get(job.incident);
-  if (record === null || record.target === null || (record.state !== "approved" && record.state !== "running")) return DONE;
+  if (record === null || record.target === null || (record.state !== "approved" && record.state !== "running"))
+    return DONE;
   const about = { incident: record.id, step: "" };
   const name = leaseName(record.cluster, record.target.uid);
   const view = await e.leases.read(name);
@@ -57,7 +62,11 @@ export async function carryOut(e: EnginePorts, working: Working, job: { incident
   }
 }
 
-async function take(e: EnginePorts, record: IncidentRecord, of: { name: string; view: LeaseView | null }): Promise<LeaseView | null> {
+async function take(
+  e: EnginePorts,
+  record: IncidentRecord,
+  of: { name: string; view: LeaseView | null },
+): Promise<LeaseView | null> {
   const ledger: Ledger = structuredClone(of.view?.ledger ?? emptyLedger);
   const plan = record.plan;
   // A run of this incident that was begun stays as it is: only it may be settled. One never begun gives way to the new plan.
@@ -96,11 +105,16 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     const verdict = await look(e.reader, open, fenced);
     await e.at("settle", about);
     if (verdict === "cannot-tell") {
-      const said = record.plan ? cannotTell(record.plan, "A worker stopped in the middle of the write.") : reasons["cannot-tell"];
-      if (!(await held.put((l) => endedLedger(l, record, { outcome: "held(cannot-tell)", now: e.clock.now() }), true))) return again(HELD_MS);
+      const said = record.plan
+        ? cannotTell(record.plan, "A worker stopped in the middle of the write.")
+        : reasons["cannot-tell"];
+      if (!(await held.put((l) => endedLedger(l, record, { outcome: "held(cannot-tell)", now: e.clock.now() }), true)))
+        return again(HELD_MS);
       return copy(e, record, "held(cannot-tell)", said);
     }
-    const settled = await held.put((l) => (verdict === "happened" ? settledDone(l, open.key, record, e.clock.now()) : { ...l, open: null }));
+    const settled = await held.put((l) =>
+      verdict === "happened" ? settledDone(l, open.key, record, e.clock.now()) : { ...l, open: null },
+    );
     if (!settled) return again(HELD_MS);
   }
 
@@ -109,7 +123,11 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
   const runOf = held.ledger.run;
   if (record.state === "approved" && plan !== null) {
     const active = (await e.activity(record)) !== "not-active";
-    const started = await e.transition(record.id, { type: "start", token: held.token, run: runId(record.id, plan.nonce), active }, e.holder);
+    const started = await e.transition(
+      record.id,
+      { type: "start", token: held.token, run: runId(record.id, plan.nonce), active },
+      e.holder,
+    );
     if (!started.changed || started.record.state !== "running") return letGo(e, held, record);
     record = started.record;
   } else {
@@ -117,7 +135,11 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     if (!resumed.changed) return letGo(e, held, record);
     record = resumed.record;
   }
-  if (record.lost || record.plan === null || (runOf !== null && record.run !== null && runOf.id !== record.run.id && runOf.begun)) {
+  if (
+    record.lost ||
+    record.plan === null ||
+    (runOf !== null && record.run !== null && runOf.id !== record.run.id && runOf.begun)
+  ) {
     return end(e, { held, record }, { outcome: "held", reason: "lost-memory", says: lostSays(held.ledger) });
   }
   const remedy = e.runbook(record.plan.runbook);
@@ -151,7 +173,8 @@ async function steps(e: EnginePorts, run: Underway): Promise<JobEnd> {
     if (done !== "undo") return done;
     await mustHold(held.put((l) => ({ ...l, run: l.run && { ...l.run, undo: true } })));
   }
-  if (typeof remedy.undo !== "function") return end(e, run, { outcome: "held", reason: "verify-failed", says: remedy.undo.none });
+  if (typeof remedy.undo !== "function")
+    return end(e, run, { outcome: "held", reason: "verify-failed", says: remedy.undo.none });
   await remedy.undo(context);
   return end(e, run, { outcome: "held", reason: "undone", says: `${plan.sentence} did not help and was undone` });
 }
@@ -161,7 +184,12 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
   const { held, plan, remedy } = run;
   const record = await e.records.get(run.record.id);
   if (record?.run == null || record.run.token !== held.token) throw new Halt({ kind: "lease-lost" });
-  if (record.run.abort) return end(e, run, { outcome: "held", reason: "aborted", says: `${record.run.abort.by} stopped it after the change was made` });
+  if (record.run.abort)
+    return end(e, run, {
+      outcome: "held",
+      reason: "aborted",
+      says: `${record.run.abort.by} stopped it after the change was made`,
+    });
   if (held.signal.aborted) throw new Halt({ kind: "lease-lost" });
   const looked = await remedy.verify({
     target: plan.target,
@@ -175,7 +203,11 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
     memo: record.run.memo,
   });
   const line = { at: e.clock.now(), world: looked.world, symptom: looked.symptom, says: looked.says };
-  const noted = await e.transition(record.id, { type: "look", token: held.token, look: line, memo: looked.memo ?? null }, e.holder);
+  const noted = await e.transition(
+    record.id,
+    { type: "look", token: held.token, look: line, memo: looked.memo ?? null },
+    e.holder,
+  );
   if (!noted.changed) throw new Halt({ kind: "lease-lost" });
   const judged = await e.verdict(noted.record, remedy);
   if (judged.verdict === null) {
@@ -184,7 +216,11 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
   }
   if (judged.verdict === "successful") return end(e, run, { outcome: "remediated", reason: null, says: judged.says });
   if (judged.verdict === "failed" && remedy.onFailed === "undo" && typeof remedy.undo === "function") return "undo";
-  return end(e, run, { outcome: "held", reason: judged.verdict === "failed" ? "verify-failed" : "inconclusive", says: judged.says });
+  return end(e, run, {
+    outcome: "held",
+    reason: judged.verdict === "failed" ? "verify-failed" : "inconclusive",
+    says: judged.says,
+  });
 }
 
 async function halted(e: EnginePorts, run: Underway, why: HaltReason): Promise<JobEnd> {
@@ -193,7 +229,8 @@ async function halted(e: EnginePorts, run: Underway, why: HaltReason): Promise<J
     await run.held.put((l) => l, true);
     return again(0);
   }
-  if (why.kind === "changed-world") return end(e, run, { outcome: "held", reason: "changed-world", says: why.says, trace: why.trace });
+  if (why.kind === "changed-world")
+    return end(e, run, { outcome: "held", reason: "changed-world", says: why.says, trace: why.trace });
   return end(e, run, { outcome: "held", reason: why.reason, says: why.says, trace: why.trace });
 }
 
@@ -217,7 +254,11 @@ async function end(e: EnginePorts, run: { held: HeldLease; record: IncidentRecor
     const verdict = await look(e.reader, open, fenced);
     happened = verdict === "happened";
     if (verdict === "cannot-tell" && final.reason !== "cannot-tell") {
-      final = { outcome: "held", reason: "cannot-tell", says: record.plan ? cannotTell(record.plan, how.says) : how.says };
+      final = {
+        outcome: "held",
+        reason: "cannot-tell",
+        says: record.plan ? cannotTell(record.plan, how.says) : how.says,
+      };
     }
   }
   const outcome = final.outcome === "held" ? `held(${final.reason ?? "error"})` : final.outcome;
@@ -233,13 +274,23 @@ async function end(e: EnginePorts, run: { held: HeldLease; record: IncidentRecor
   const trace = final.trace ?? [];
   // A record rebuilt from a Lease holds no run of its own that could be stopped: it is ended as the Lease was found.
   if (record.lost) {
-    await e.transition(record.id, { type: "ended", run: "", outcome: final.outcome, reason: final.reason, says: final.says }, e.holder);
+    await e.transition(
+      record.id,
+      { type: "ended", run: "", outcome: final.outcome, reason: final.reason, says: final.says },
+      e.holder,
+    );
     return letGo(e, held, record);
   }
   const event =
     final.reason === "changed-world"
       ? ({ type: "changedWorld", token: held.token, says: final.says, guards: trace } as const)
-      : ({ type: "stopped", token: held.token, reason: final.reason ?? "error", says: final.says, guards: trace } as const);
+      : ({
+          type: "stopped",
+          token: held.token,
+          reason: final.reason ?? "error",
+          says: final.says,
+          guards: trace,
+        } as const);
   await e.transition(record.id, event, e.holder);
   return letGo(e, held, record);
 }
@@ -254,7 +305,10 @@ async function letGo(e: EnginePorts, held: HeldLease, record: IncidentRecord): P
 
 function endedLedger(ledger: Ledger, record: IncidentRecord, how: { outcome: string; now: number }): Ledger {
   const run = ledger.run?.id ?? "";
-  const ends = [...ledger.ends, { identity: record.identity, run, outcome: how.outcome, at: iso(how.now), told: false }];
+  const ends = [
+    ...ledger.ends,
+    { identity: record.identity, run, outcome: how.outcome, at: iso(how.now), told: false },
+  ];
   return { ...ledger, open: null, run: null, ends };
 }
 
@@ -263,7 +317,11 @@ async function copy(e: EnginePorts, record: IncidentRecord, outcome: string, say
   await e.at("copy", { incident: record.id, step: "" });
   const parsed = parseOutcome(outcome);
   const words = says ?? (parsed.reason === null ? "its run had ended so" : reasons[parsed.reason]);
-  await e.transition(record.id, { type: "ended", run: record.run?.id ?? "", outcome: parsed.outcome, reason: parsed.reason, says: words }, e.holder);
+  await e.transition(
+    record.id,
+    { type: "ended", run: record.run?.id ?? "", outcome: parsed.outcome, reason: parsed.reason, says: words },
+    e.holder,
+  );
   if (record.plan) await e.closeBudget(runId(record.id, record.plan.nonce));
   return DONE;
 }
@@ -278,7 +336,9 @@ export function parseOutcome(text: string): { outcome: Outcome; reason: Reason |
 
 function lostSays(ledger: Ledger): string {
   const run = ledger.run;
-  const done = ledger.ops.length === 0 ? "no step of it is known to be done" : `${ledger.ops.length} operation(s) on this target are in its ledger`;
+  const done =
+    ledger.ops.length === 0
+      ? "no step of it is known to be done"
+      : `${ledger.ops.length} operation(s) on this target are in its ledger`;
   return `Nightshift's memory of run ${run?.id ?? "unknown"} (${run?.runbook ?? "unknown runbook"}) was lost: ${done}. It is never carried on from a ledger alone; look at the target.`;
 }
-

@@ -10,7 +10,9 @@ import type { Target } from "../target/target.js";
 
 export const CONTROL_CONFIGMAP = "nightshift-control";
 
-const pauses = z.array(z.object({ scope: z.string().min(1), by: z.string(), why: z.string(), until: z.number().nullable() }));
+const pauses = z.array(
+  z.object({ scope: z.string().min(1), by: z.string(), why: z.string(), until: z.number().nullable() }),
+);
 
 export interface ControlStore {
   /** Creates the ConfigMap where it is absent: only when `serve` starts. */
@@ -28,11 +30,19 @@ export function createControl(objects: OwnObjects, namespace: string): ControlSt
   async function change(edit: (present: Pause[]) => Pause[]): Promise<void> {
     for (let attempt = 0; attempt < 10; attempt += 1) {
       const found = await objects.get(ref);
-      if (found === null) throw new UnavailableError("ERR_CONTROL_MISSING", `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} is not there: Nightshift counts as stopped until \`serve\` makes it again`);
+      if (found === null)
+        throw new UnavailableError(
+          "ERR_CONTROL_MISSING",
+          `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} is not there: Nightshift counts as stopped until \`serve\` makes it again`,
+        );
       const control = parse(found);
       if (control.state === "unreadable") throw new UnavailableError("ERR_CONTROL_UNREADABLE", control.why);
       const next = edit(control.pauses);
-      const data = { ...dataOf(found), stop: next.some((p) => p.scope === "all") ? "true" : "false", pauses: JSON.stringify(next) };
+      const data = {
+        ...dataOf(found),
+        stop: next.some((p) => p.scope === "all") ? "true" : "false",
+        pauses: JSON.stringify(next),
+      };
       try {
         await objects.replace({ ...found, data });
         return;
@@ -40,7 +50,10 @@ export function createControl(objects: OwnObjects, namespace: string): ControlSt
         if (!(error instanceof ClusterError && error.conflict)) throw error;
       }
     }
-    throw new UnavailableError("ERR_CONTROL_CONTENDED", `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} kept changing under 10 attempts to write it`);
+    throw new UnavailableError(
+      "ERR_CONTROL_CONTENDED",
+      `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} kept changing under 10 attempts to write it`,
+    );
   }
 
   return {
@@ -60,10 +73,14 @@ export function createControl(objects: OwnObjects, namespace: string): ControlSt
     async read() {
       try {
         const found = await objects.get(ref);
-        if (found === null) return { state: "unreadable", why: `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} is not there` };
+        if (found === null)
+          return { state: "unreadable", why: `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} is not there` };
         return parse(found);
       } catch (error) {
-        return { state: "unreadable", why: `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} cannot be read: ${messageOf(error)}` };
+        return {
+          state: "unreadable",
+          why: `ConfigMap ${namespace}/${CONTROL_CONFIGMAP} cannot be read: ${messageOf(error)}`,
+        };
       }
     },
     pause: (pause) => change((present) => [...present.filter((p) => p.scope !== pause.scope), pause]),
@@ -92,10 +109,19 @@ function parse(found: KubeObject): Control {
     value = null;
   }
   const parsed = pauses.safeParse(value);
-  if (!parsed.success) return { state: "unreadable", why: `ConfigMap ${CONTROL_CONFIGMAP}: data.pauses is not a list of {scope, by, why, until}` };
+  if (!parsed.success)
+    return {
+      state: "unreadable",
+      why: `ConfigMap ${CONTROL_CONFIGMAP}: data.pauses is not a list of {scope, by, why, until}`,
+    };
   const list = parsed.data;
   if ((data["stop"] ?? "false") !== "false" && !list.some((p) => p.scope === "all")) {
-    list.push({ scope: "all", by: "whoever set data.stop", why: `ConfigMap ${CONTROL_CONFIGMAP} has data.stop=${(data["stop"] ?? "").slice(0, 20)}`, until: null });
+    list.push({
+      scope: "all",
+      by: "whoever set data.stop",
+      why: `ConfigMap ${CONTROL_CONFIGMAP} has data.stop=${(data["stop"] ?? "").slice(0, 20)}`,
+      until: null,
+    });
   }
   return { state: "readable", pauses: list };
 }
@@ -104,7 +130,11 @@ function parse(found: KubeObject): Control {
  * Takes every held or open Lease away, so that a frozen worker that wakes meets 409 on intent and on effect: fence the
  * object of `open`, then PUT holder = none, token + 1; again on conflict. PROTOCOL section 6. Returns how many.
  */
-export async function revokeLeases(leases: LeaseStore, writer: ClusterWriter, covers: (target: Target | null) => boolean): Promise<number> {
+export async function revokeLeases(
+  leases: LeaseStore,
+  writer: ClusterWriter,
+  covers: (target: Target | null) => boolean,
+): Promise<number> {
   let revoked = 0;
   for (const seen of await leases.all()) {
     if (!covers(seen.target)) continue;

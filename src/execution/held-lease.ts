@@ -71,7 +71,11 @@ export class HeldLease {
         await this.#clock.sleep(200 * (attempt + 1));
         continue;
       }
-      const ours = found !== null && found.holder === next.holder && found.token === next.token && isDeepStrictEqual(found.ledger, next.ledger);
+      const ours =
+        found !== null &&
+        found.holder === next.holder &&
+        found.token === next.token &&
+        isDeepStrictEqual(found.ledger, next.ledger);
       if (ours) return this.#took(found, release);
       this.#abort.abort(new Error("the Lease was taken away"));
       return false;

@@ -50,14 +50,22 @@ const ledgerSchema = z.object({
   open: z
     .object({
       key: z.string(),
-      object: z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string(), name: z.string(), uid: z.string() }),
+      object: z.object({
+        apiVersion: z.string(),
+        kind: z.string(),
+        namespace: z.string(),
+        name: z.string(),
+        uid: z.string(),
+      }),
       resourceVersion: z.string(),
       generation: z.number(),
       at: z.string(),
     })
     .nullable(),
   ops: z.array(z.object({ key: z.string(), fingerprint: z.string(), at: z.string() })),
-  ends: z.array(z.object({ identity: z.string(), run: z.string(), outcome: z.string(), at: z.string(), told: z.boolean() })),
+  ends: z.array(
+    z.object({ identity: z.string(), run: z.string(), outcome: z.string(), at: z.string(), told: z.boolean() }),
+  ),
 });
 
 export interface LeaseStore {
@@ -68,12 +76,20 @@ export interface LeaseStore {
    * Writes holder, token and ledger on the version of `view` (null: creates). The new view, or null when somebody else
    * was faster (409). Other errors: ClusterError.
    */
-  write(name: string, view: LeaseView | null, next: { holder: string; token: number; ledger: Ledger; target?: string }): Promise<LeaseView | null>;
+  write(
+    name: string,
+    view: LeaseView | null,
+    next: { holder: string; token: number; ledger: Ledger; target?: string },
+  ): Promise<LeaseView | null>;
 }
 
 const LEASE = { apiVersion: "coordination.k8s.io/v1", kind: "Lease" } as const;
 
-export function createLeaseStore(objects: OwnObjects, namespace: string, timing: { clock: Clock; durationSeconds: number }): LeaseStore {
+export function createLeaseStore(
+  objects: OwnObjects,
+  namespace: string,
+  timing: { clock: Clock; durationSeconds: number },
+): LeaseStore {
   const { clock, durationSeconds } = timing;
   const ref = (name: string): ObjectRef => ({ ...LEASE, namespace, name });
 
@@ -83,7 +99,11 @@ export function createLeaseStore(objects: OwnObjects, namespace: string, timing:
       return found === null ? null : viewOf(found);
     },
     async all() {
-      const found = await objects.list({ ...LEASE, namespace, labelSelector: "app.kubernetes.io/component=target-lease" });
+      const found = await objects.list({
+        ...LEASE,
+        namespace,
+        labelSelector: "app.kubernetes.io/component=target-lease",
+      });
       return found.map(viewOf);
     },
     async write(name, view, next) {
@@ -113,7 +133,9 @@ export function createLeaseStore(objects: OwnObjects, namespace: string, timing:
           leaseDurationSeconds: durationSeconds,
           leaseTransitions: next.token,
           renewTime: micro,
-          ...(view !== null && view.holder === next.holder ? { acquireTime: existing?.spec?.acquireTime ?? micro } : { acquireTime: micro }),
+          ...(view !== null && view.holder === next.holder
+            ? { acquireTime: existing?.spec?.acquireTime ?? micro }
+            : { acquireTime: micro }),
         },
       };
       try {

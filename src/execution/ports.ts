@@ -10,7 +10,19 @@ import type { AnyRemedy, Runbook, Symptom } from "../runbook.js";
 import type { LeaseStore, LeaseView } from "./lease.js";
 
 /** Points at which a worker may die, for the tests that make it die there. PROTOCOL section 4's brackets. */
-export const brackets = ["fence", "take", "look", "settle", "check", "intent", "effect", "answer", "done", "end", "copy"] as const;
+export const brackets = [
+  "fence",
+  "take",
+  "look",
+  "settle",
+  "check",
+  "intent",
+  "effect",
+  "answer",
+  "done",
+  "end",
+  "copy",
+] as const;
 export type Bracket = (typeof brackets)[number];
 
 /** What becomes of the job: `again` puts it back as a delayed job. */
@@ -35,7 +47,10 @@ export interface EnginePorts {
   /** Whether any firing alert of the incident is active at an Alertmanager now. */
   activity(record: IncidentRecord): Promise<"active" | "not-active" | "unknown">;
   /** All guards, control ConfigMap and cooldown included, evaluated live. */
-  check(record: IncidentRecord, remedy: AnyRemedy): Promise<{ held: { reason: Reason; says: string } | null; trace: GuardTrace[] }>;
+  check(
+    record: IncidentRecord,
+    remedy: AnyRemedy,
+  ): Promise<{ held: { reason: Reason; says: string } | null; trace: GuardTrace[] }>;
   /** Reserves the budget before the first intent; a "no" comes as reason and sentence. */
   reserve(record: IncidentRecord, run: string): Promise<{ reason: Reason; says: string } | null>;
   closeBudget(run: string): Promise<void>;

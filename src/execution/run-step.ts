@@ -45,10 +45,20 @@ const MAX_MOVED = 5;
 /** Status churn of a sick object is fought until this long after the step began. */
 const CHURN_MS = 60_000;
 
-export async function runStep(e: EnginePorts, run: Underway, name: string, prepare: () => Promise<Effect>): Promise<void> {
+export async function runStep(
+  e: EnginePorts,
+  run: Underway,
+  name: string,
+  prepare: () => Promise<Effect>,
+): Promise<void> {
   const { held, plan, record } = run;
   if (!plan.steps.includes(name) && !plan.undoSteps.includes(name)) {
-    throw new Halt({ kind: "stopped", reason: "error", says: `the runbook named a step that its plan does not list: ${name}`, trace: [] });
+    throw new Halt({
+      kind: "stopped",
+      reason: "error",
+      says: `the runbook named a step that its plan does not list: ${name}`,
+      trace: [],
+    });
   }
   const key = opKey({ identity: record.identity, runbook: plan.runbook, step: name, targetUid: plan.target.uid });
   const about = { incident: record.id, step: name };
@@ -78,14 +88,21 @@ export async function runStep(e: EnginePorts, run: Underway, name: string, prepa
     e.effectAnswered(plan.runbook, answer.kind);
 
     if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
-    if (answer.kind === "refused") throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
+    if (answer.kind === "refused")
+      throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
     if (answer.kind === "conflict") {
       // Surely not applied. A sick object's status moves many times a second: that alone is fought for a while.
       const now = await e.reader.get(effect.object);
-      const onlyStatus = now !== null && now.metadata.uid === effect.object.uid && now.metadata.generation === live.metadata.generation;
+      const onlyStatus =
+        now !== null && now.metadata.uid === effect.object.uid && now.metadata.generation === live.metadata.generation;
       if (!onlyStatus) moved += 1;
       if (moved > MAX_MOVED || e.clock.monotonic() - began > CHURN_MS) {
-        throw new Halt({ kind: "stopped", reason: "changed-world", says: `${nameOf(effect.object)} kept changing under the write`, trace: [] });
+        throw new Halt({
+          kind: "stopped",
+          reason: "changed-world",
+          says: `${nameOf(effect.object)} kept changing under the write`,
+          trace: [],
+        });
       }
       continue;
     }
@@ -94,7 +111,8 @@ export async function runStep(e: EnginePorts, run: Underway, name: string, prepa
       await e.at("look", about);
       const verdict = await look(e.reader, open, fenced);
       if (verdict === "did-not") continue;
-      if (verdict === "cannot-tell") throw new Halt({ kind: "stopped", reason: "cannot-tell", says: cannotTell(plan, answer.says), trace: [] });
+      if (verdict === "cannot-tell")
+        throw new Halt({ kind: "stopped", reason: "cannot-tell", says: cannotTell(plan, answer.says), trace: [] });
     }
     await mustHold(held.put((ledger) => settledDone(ledger, key, record, e.clock.now())));
     await e.at("done", about);
@@ -103,29 +121,57 @@ export async function runStep(e: EnginePorts, run: Underway, name: string, prepa
 }
 
 /** Number 6: record, control, guards, cooldown, and last the target itself. */
-async function checkAgain(e: EnginePorts, run: Underway, prepare: () => Promise<Effect>): Promise<{ effect: Effect; live: KubeObject }> {
+async function checkAgain(
+  e: EnginePorts,
+  run: Underway,
+  prepare: () => Promise<Effect>,
+): Promise<{ effect: Effect; live: KubeObject }> {
   const { held, plan } = run;
   const now = await e.records.get(run.record.id);
-  if (now === null || now.state !== "running" || now.lost || now.plan?.nonce !== plan.nonce || now.run?.token !== held.token) {
-    throw new Halt({ kind: "stopped", reason: "lost-memory", says: "the record of this run is gone or belongs to another run by now", trace: [] });
+  if (
+    now === null ||
+    now.state !== "running" ||
+    now.lost ||
+    now.plan?.nonce !== plan.nonce ||
+    now.run?.token !== held.token
+  ) {
+    throw new Halt({
+      kind: "stopped",
+      reason: "lost-memory",
+      says: "the record of this run is gone or belongs to another run by now",
+      trace: [],
+    });
   }
-  if (now.run.abort !== null) throw new Halt({ kind: "stopped", reason: "aborted", says: `${now.run.abort.by} stopped it`, trace: [] });
+  if (now.run.abort !== null)
+    throw new Halt({ kind: "stopped", reason: "aborted", says: `${now.run.abort.by} stopped it`, trace: [] });
   if (held.ledger.ops.length + held.ledger.ends.length >= MAX_ENTRIES) {
-    throw new Halt({ kind: "stopped", reason: "ledger-full", says: `the ledger of ${nameOf(plan.target)} holds ${MAX_ENTRIES} entries younger than a week`, trace: [] });
+    throw new Halt({
+      kind: "stopped",
+      reason: "ledger-full",
+      says: `the ledger of ${nameOf(plan.target)} holds ${MAX_ENTRIES} entries younger than a week`,
+      trace: [],
+    });
   }
   const gate = await e.check(now, run.remedy);
-  if (gate.held !== null) throw new Halt({ kind: "stopped", reason: gate.held.reason, says: gate.held.says, trace: gate.trace });
+  if (gate.held !== null)
+    throw new Halt({ kind: "stopped", reason: gate.held.reason, says: gate.held.says, trace: gate.trace });
   let effect: Effect;
   try {
     effect = await prepare();
   } catch (error) {
-    if (error instanceof ChangedWorld) throw new Halt({ kind: "changed-world", says: error.message, trace: gate.trace });
+    if (error instanceof ChangedWorld)
+      throw new Halt({ kind: "changed-world", says: error.message, trace: gate.trace });
     throw error;
   }
   const live = await e.reader.get(effect.object);
-  if (live === null) throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is gone`, trace: gate.trace });
+  if (live === null)
+    throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is gone`, trace: gate.trace });
   if (live.metadata.uid !== effect.object.uid) {
-    throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is another object now: expected UID ${effect.object.uid}, found ${live.metadata.uid}`, trace: gate.trace });
+    throw new Halt({
+      kind: "changed-world",
+      says: `${nameOf(effect.object)} is another object now: expected UID ${effect.object.uid}, found ${live.metadata.uid}`,
+      trace: gate.trace,
+    });
   }
   const changed = effect.changed(live);
   if (changed !== null) throw new Halt({ kind: "changed-world", says: changed, trace: gate.trace });
@@ -142,10 +188,19 @@ async function reserve(e: EnginePorts, run: Underway): Promise<void> {
 /** A patch that no longer fits what it was made for is refused as invalid before its version is looked at: that is a conflict. */
 async function movedSince(e: EnginePorts, effect: Effect, live: KubeObject): Promise<boolean> {
   const now = await e.reader.get(effect.object);
-  return now !== null && now.metadata.uid === live.metadata.uid && now.metadata.resourceVersion !== live.metadata.resourceVersion && now.metadata.generation !== live.metadata.generation;
+  return (
+    now !== null &&
+    now.metadata.uid === live.metadata.uid &&
+    now.metadata.resourceVersion !== live.metadata.resourceVersion &&
+    now.metadata.generation !== live.metadata.generation
+  );
 }
 
-type Answer = { kind: "applied" } | { kind: "conflict" } | { kind: "refused"; reason: Reason; says: string } | { kind: "unknown"; says: string };
+type Answer =
+  | { kind: "applied" }
+  | { kind: "conflict" }
+  | { kind: "refused"; reason: Reason; says: string }
+  | { kind: "unknown"; says: string };
 
 async function send(e: EnginePorts, effect: Effect, patch: JsonPatchOp[]): Promise<Answer> {
   try {
@@ -156,7 +211,13 @@ async function send(e: EnginePorts, effect: Effect, patch: JsonPatchOp[]): Promi
     if (error.conflict) return { kind: "conflict" };
     const says = `the API server answered: ${error.message}`;
     if (error.forbidden) return { kind: "refused", reason: "forbidden", says };
-    if (error.status !== null && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {
+    if (
+      error.status !== null &&
+      error.status >= 400 &&
+      error.status < 500 &&
+      error.status !== 408 &&
+      error.status !== 429
+    ) {
       return { kind: "refused", reason: "refused", says };
     }
     return { kind: "unknown", says };
@@ -166,24 +227,43 @@ async function send(e: EnginePorts, effect: Effect, patch: JsonPatchOp[]): Promi
 /** The change, the operation's key and the precondition in one JSON patch: all of it happens or none. */
 function patchOf(run: Underway, of: { effect: Effect; live: KubeObject; key: string; step: string }): JsonPatchOp[] {
   const { live, effect } = of;
-  const stamp = { key: of.key, run: run.held.ledger.run?.id ?? "", step: of.step, incident: run.record.id, at: run.held.ledger.open?.at ?? "" };
+  const stamp = {
+    key: of.key,
+    run: run.held.ledger.run?.id ?? "",
+    step: of.step,
+    incident: run.record.id,
+    at: run.held.ledger.open?.at ?? "",
+  };
   return [
     { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
-    ...(live.metadata.annotations === undefined ? [{ op: "add" as const, path: "/metadata/annotations", value: {} }] : []),
+    ...(live.metadata.annotations === undefined
+      ? [{ op: "add" as const, path: "/metadata/annotations", value: {} }]
+      : []),
     { op: "add", path: `/metadata/annotations/${LAST_OP.replace("/", "~1")}`, value: JSON.stringify(stamp) },
     ...effect.patch(live),
   ];
 }
 
 /** `ops` += key, `open` = null. */
-export function settledDone(ledger: HeldLease["ledger"], key: string, record: IncidentRecord, now: number): HeldLease["ledger"] {
+export function settledDone(
+  ledger: HeldLease["ledger"],
+  key: string,
+  record: IncidentRecord,
+  now: number,
+): HeldLease["ledger"] {
   const fingerprint = record.identity.split("@")[0] ?? "";
-  const ops = ledger.ops.some((op) => op.key === key) ? ledger.ops : [...ledger.ops, { key, fingerprint, at: iso(now) }];
+  const ops = ledger.ops.some((op) => op.key === key)
+    ? ledger.ops
+    : [...ledger.ops, { key, fingerprint, at: iso(now) }];
   return { ...ledger, ops, open: null };
 }
 
 async function journal(e: EnginePorts, run: Underway, step: string, says: string): Promise<void> {
-  await e.transition(run.record.id, { type: "stepDone", token: run.held.token, step, says, at: e.clock.now() }, e.holder);
+  await e.transition(
+    run.record.id,
+    { type: "stepDone", token: run.held.token, step, says, at: e.clock.now() },
+    e.holder,
+  );
 }
 
 export async function mustHold(written: Promise<boolean>): Promise<void> {

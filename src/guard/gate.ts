@@ -38,7 +38,11 @@ export interface GateAnswer {
  * Asks every guard, in order, so that the trace is whole; the first that holds names the hold. Whatever is not an
  * explicit pass (a rejection, no answer in time, an answer of another shape) counts as tripped.
  */
-export async function runGate(guards: readonly Guard[], context: GuardContext, options: { timeoutMs: number; log: Log }): Promise<GateAnswer> {
+export async function runGate(
+  guards: readonly Guard[],
+  context: GuardContext,
+  options: { timeoutMs: number; log: Log },
+): Promise<GateAnswer> {
   const trace: GuardTrace[] = [];
   let held: GateAnswer["held"] = null;
   // They only read, so they are asked side by side; their order decides which hold is named.
@@ -61,7 +65,11 @@ export async function runGate(guards: readonly Guard[], context: GuardContext, o
   return { held, trace };
 }
 
-async function ask(guard: Guard, context: GuardContext, options: { timeoutMs: number; log: Log }): Promise<GuardVerdict> {
+async function ask(
+  guard: Guard,
+  context: GuardContext,
+  options: { timeoutMs: number; log: Log },
+): Promise<GuardVerdict> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<GuardVerdict>((resolve) => {
     timer = setTimeout(() => resolve(unusable(`no answer within ${options.timeoutMs / 1000} s`)), options.timeoutMs);
@@ -87,5 +95,11 @@ function explicit(verdict: unknown): verdict is GuardVerdict {
 }
 
 function unusable(found: string): GuardVerdict {
-  return { holds: true, reason: "guard-error", says: `a guard gave ${found}: that counts as no`, expected: "an explicit yes", found };
+  return {
+    holds: true,
+    reason: "guard-error",
+    says: `a guard gave ${found}: that counts as no`,
+    expected: "an explicit yes",
+    found,
+  };
 }

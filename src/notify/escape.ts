@@ -17,6 +17,7 @@ export function code(text: string, max = 300): string {
 
 /** A link is shown only where it is a plain http(s) address. */
 export function safeUrl(text: string | undefined): string | null {
-  if (text === undefined || text.length > 2000 || !/^https?:\/\/[^\s<>|"]+$/.test(text) || !URL.canParse(text)) return null;
+  if (text === undefined || text.length > 2000 || !/^https?:\/\/[^\s<>|"]+$/.test(text) || !URL.canParse(text))
+    return null;
   return text;
 }

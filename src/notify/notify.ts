@@ -12,7 +12,9 @@ export interface SlackMessage {
 
 /** Slack's Web API, as far as it is used. Errors: UnavailableError (try again), TerminalError (never will work). */
 export interface SlackPort {
-  post(message: SlackMessage & { channel: string; threadTs?: string; incident: string }): Promise<{ channel: string; ts: string }>;
+  post(
+    message: SlackMessage & { channel: string; threadTs?: string; incident: string },
+  ): Promise<{ channel: string; ts: string }>;
   update(message: SlackMessage & { channel: string; ts: string }): Promise<void>;
   /** Finds the incident's own message by its marker after an unknown answer; null where there is none. */
   find(channel: string, incident: string): Promise<{ channel: string; ts: string } | null>;

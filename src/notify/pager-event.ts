@@ -32,8 +32,10 @@ export function pagerEvent(record: IncidentRecord, words: Pick<WordsContext, "ur
 }
 
 function summary(record: IncidentRecord, name: string): string {
-  if (record.state === "waiting" && record.plan) return `${record.plan.sentence}? Needs ${record.needed} approval${record.needed === 1 ? "" : "s"}; ${record.plan.loses} is lost; ${names(record)} fires`;
-  const why = record.reason === null ? record.says : `${reasons[record.reason]}${record.says === "" ? "" : `: ${record.says}`}`;
+  if (record.state === "waiting" && record.plan)
+    return `${record.plan.sentence}? Needs ${record.needed} approval${record.needed === 1 ? "" : "s"}; ${record.plan.loses} is lost; ${names(record)} fires`;
+  const why =
+    record.reason === null ? record.says : `${reasons[record.reason]}${record.says === "" ? "" : `: ${record.says}`}`;
   return `${name}: ${names(record)} needs a person. ${why}`;
 }
 
@@ -42,12 +44,21 @@ function details(record: IncidentRecord, words: Pick<WordsContext, "slack">): Re
   const { plan } = record;
   return {
     incident: record.id,
-    alerts: list(record.alerts.map((a) => `${a.labels["alertname"] ?? ""} ${a.status} since ${a.startsAt}: ${a.annotations["summary"] ?? a.annotations["message"] ?? ""}`), 20),
+    alerts: list(
+      record.alerts.map(
+        (a) =>
+          `${a.labels["alertname"] ?? ""} ${a.status} since ${a.startsAt}: ${a.annotations["summary"] ?? a.annotations["message"] ?? ""}`,
+      ),
+      20,
+    ),
     ...(plan
       ? {
           plan: {
             sentence: inert(plan.sentence, 500),
-            changes: list(plan.changes.map((c) => `${nameOf(c.object)} ${c.field}: ${c.from} → ${c.to}`), 10),
+            changes: list(
+              plan.changes.map((c) => `${nameOf(c.object)} ${c.field}: ${c.from} → ${c.to}`),
+              10,
+            ),
             loses: inert(plan.loses, 300),
             takes: inert(plan.takes, 100),
             undo: inert(plan.undo, 300),
@@ -56,22 +67,47 @@ function details(record: IncidentRecord, words: Pick<WordsContext, "slack">): Re
           },
         }
       : {}),
-    ...(record.state === "waiting" ? { answer: words.slack ? "approve or deny in Slack, or with `nightshift run`" : "Slack is not configured: approve with `nightshift run --approve`" } : {}),
+    ...(record.state === "waiting"
+      ? {
+          answer: words.slack
+            ? "approve or deny in Slack, or with `nightshift run`"
+            : "Slack is not configured: approve with `nightshift run --approve`",
+        }
+      : {}),
     ...(record.handOff === null ? {} : { hand_off: inert(record.handOff, 3000) }),
     diagnosis: list(record.diagnosis?.headline ?? [], 4),
-    more: (record.diagnosis?.details ?? []).slice(0, 8).map((part) => ({ title: inert(part.title, 100), lines: list(part.lines, 15) })),
-    held_by: list(record.guards.filter((g) => g.holds).map((g) => `${g.guard}: expected ${g.expected}, found ${g.found}`), 10),
-    timeline: list(record.timeline.map((entry) => `${iso(entry.at)} ${entry.says}`), 40),
+    more: (record.diagnosis?.details ?? [])
+      .slice(0, 8)
+      .map((part) => ({ title: inert(part.title, 100), lines: list(part.lines, 15) })),
+    held_by: list(
+      record.guards.filter((g) => g.holds).map((g) => `${g.guard}: expected ${g.expected}, found ${g.found}`),
+      10,
+    ),
+    timeline: list(
+      record.timeline.map((entry) => `${iso(entry.at)} ${entry.says}`),
+      40,
+    ),
   };
 }
 
 /** The resolve of what Nightshift opened itself (`paging: instead`). */
 export function pagerResolve(record: IncidentRecord): PagerEvent {
-  return { action: "resolve", dedupKey: record.dedupKey, summary: "resolved", source: record.cluster || "nightshift", severity: record.pageSeverity, details: {}, links: [] };
+  return {
+    action: "resolve",
+    dedupKey: record.dedupKey,
+    summary: "resolved",
+    source: record.cluster || "nightshift",
+    severity: record.pageSeverity,
+    details: {},
+    links: [],
+  };
 }
 
 /** The direct path: needs neither Redis nor Slack nor a record. `key` names the cause. */
-export function directPage(cause: { key: string; summary: string; severity?: PagerEvent["severity"] }, words: { url: string; now: number }): PagerEvent {
+export function directPage(
+  cause: { key: string; summary: string; severity?: PagerEvent["severity"] },
+  words: { url: string; now: number },
+): PagerEvent {
   return {
     action: "trigger",
     dedupKey: cause.key.slice(0, 255),

@@ -56,36 +56,68 @@ function state(record: IncidentRecord): string {
 
 function where(record: IncidentRecord): string {
   const firing = record.alerts.filter((a) => a.status === "firing");
-  const list = (firing.length > 0 ? firing : record.alerts).slice(0, 6).map((a) => code(a.labels["alertname"] ?? "", 60));
+  const list = (firing.length > 0 ? firing : record.alerts)
+    .slice(0, 6)
+    .map((a) => code(a.labels["alertname"] ?? "", 60));
   const more = record.alerts.length > 6 ? ` and ${record.alerts.length - 6} more` : "";
-  const target = record.target ? `${code(nameOf(record.target), 200)} in ${code(record.cluster, 60)}` : code(record.cluster || "no cluster", 60);
+  const target = record.target
+    ? `${code(nameOf(record.target), 200)} in ${code(record.cluster, 60)}`
+    : code(record.cluster || "no cluster", 60);
   const fires = firing.length > 0 ? (firing.length === 1 ? "fires" : "fire") : "resolved";
   const summary = record.alerts[0]?.annotations["summary"] ?? record.alerts[0]?.annotations["message"];
-  return [target, `${list.join(", ")}${more} ${fires}`, summary ? mrkdwn(summary, 300) : ""].filter((line) => line !== "").join("\n");
+  return [target, `${list.join(", ")}${more} ${fires}`, summary ? mrkdwn(summary, 300) : ""]
+    .filter((line) => line !== "")
+    .join("\n");
 }
 
 function ask(record: IncidentRecord, plan: Plan, words: WordsContext): Block[] {
   const blocks: Block[] = [section(`*${mrkdwn(plan.sentence, 400)}*`)];
   if (record.previousPlan) {
     const lines = planDifference(record.previousPlan, plan).map((line) => `• ${mrkdwn(line, 200)}`);
-    const why = record.says === "" ? "This is a new plan." : `The plan before this one no longer held: ${mrkdwn(record.says, 300)}`;
+    const why =
+      record.says === ""
+        ? "This is a new plan."
+        : `The plan before this one no longer held: ${mrkdwn(record.says, 300)}`;
     blocks.push(section([why, ...lines].join("\n")));
   }
   blocks.push(section(planLines(plan).join("\n")));
   const found = diagnosis(record);
   if (found !== "") blocks.push(section(found));
-  if (record.others.length > 0) blocks.push(context(`Not taken: ${record.others.slice(0, 5).map((other) => mrkdwn(other, 120)).join("; ")}`));
+  if (record.others.length > 0)
+    blocks.push(
+      context(
+        `Not taken: ${record.others
+          .slice(0, 5)
+          .map((other) => mrkdwn(other, 120))
+          .join("; ")}`,
+      ),
+    );
   blocks.push(context(guardLine(record)));
   if (record.needed > 1 || record.approvals.length > 0) {
-    blocks.push(context(`${record.approvals.length} of ${record.needed} approvals: ${record.approvals.map((a) => mrkdwn(a.name, 60)).join(", ") || "nobody yet"}`));
+    blocks.push(
+      context(
+        `${record.approvals.length} of ${record.needed} approvals: ${record.approvals.map((a) => mrkdwn(a.name, 60)).join(", ") || "nobody yet"}`,
+      ),
+    );
   }
-  blocks.push(actions(record, words, [["approve", `Approve ${plan.verb}`, "primary"], ["deny", "Deny", "danger"]]));
+  blocks.push(
+    actions(record, words, [
+      ["approve", `Approve ${plan.verb}`, "primary"],
+      ["deny", "Deny", "danger"],
+    ]),
+  );
   return blocks;
 }
 
 function planLines(plan: Plan): string[] {
-  const lines = plan.changes.slice(0, 4).map((change) => `${code(change.field, 60)} ${mrkdwn(change.from, 400)} → ${mrkdwn(change.to, 400)}`);
-  lines.push(`Loses: ${mrkdwn(plan.loses, 300)}`, `Takes: ${mrkdwn(plan.takes, 120)}`, `Undo: ${mrkdwn(plan.undo, 300)}`);
+  const lines = plan.changes
+    .slice(0, 4)
+    .map((change) => `${code(change.field, 60)} ${mrkdwn(change.from, 400)} → ${mrkdwn(change.to, 400)}`);
+  lines.push(
+    `Loses: ${mrkdwn(plan.loses, 300)}`,
+    `Takes: ${mrkdwn(plan.takes, 120)}`,
+    `Undo: ${mrkdwn(plan.undo, 300)}`,
+  );
   for (const line of plan.evidence.slice(0, 4)) lines.push(`• ${mrkdwn(line, 300)}`);
   if (plan.dryRun !== "") lines.push(mrkdwn(plan.dryRun, 200));
   lines.push(`Plan ${code(plan.digest.slice(0, 8))}`);
@@ -95,13 +127,22 @@ function planLines(plan: Plan): string[] {
 function told(record: IncidentRecord, words: WordsContext): Block[] {
   const blocks: Block[] = [];
   if (record.wouldHave !== null) blocks.push(section(`*${mrkdwn(record.wouldHave, 600)}*`));
-  if (record.reason !== null) blocks.push(section(`${mrkdwn(capital(reasons[record.reason]), 200)}. ${mrkdwn(record.says, 800)}`));
+  if (record.reason !== null)
+    blocks.push(section(`${mrkdwn(capital(reasons[record.reason]), 200)}. ${mrkdwn(record.says, 800)}`));
   else if (record.says !== "") blocks.push(section(mrkdwn(record.says, 800)));
-  if (record.plan && (record.state !== "suppressed" || record.wouldHave !== null || record.reason === "proposed" || record.reason === "no-pager")) {
+  if (
+    record.plan &&
+    (record.state !== "suppressed" ||
+      record.wouldHave !== null ||
+      record.reason === "proposed" ||
+      record.reason === "no-pager")
+  ) {
     blocks.push(section([`*${mrkdwn(record.plan.sentence, 400)}*`, ...planLines(record.plan)].join("\n")));
   }
-  if (record.handOff !== null) blocks.push(section(`To change elsewhere:\n\`\`\`${mrkdwn(record.handOff.replace(/`/g, "'"), 1500)}\`\`\``));
-  if (record.approvals.length > 0) blocks.push(context(`Approved by ${record.approvals.map((a) => mrkdwn(a.name, 60)).join(", ")}`));
+  if (record.handOff !== null)
+    blocks.push(section(`To change elsewhere:\n\`\`\`${mrkdwn(record.handOff.replace(/`/g, "'"), 1500)}\`\`\``));
+  if (record.approvals.length > 0)
+    blocks.push(context(`Approved by ${record.approvals.map((a) => mrkdwn(a.name, 60)).join(", ")}`));
   if (record.run) {
     for (const step of record.run.steps) blocks.push(context(`✓ ${code(step.name)} ${mrkdwn(step.says, 120)}`));
     const look = record.run.looks.at(-1);
@@ -110,19 +151,27 @@ function told(record: IncidentRecord, words: WordsContext): Block[] {
   const found = diagnosis(record);
   if (found !== "") blocks.push(section(found));
   if (record.guards.some((guard) => guard.holds)) blocks.push(context(guardLine(record)));
-  if (record.state === "running" && !record.run?.abort) blocks.push(actions(record, words, [["abort", `Abort ${record.plan?.verb ?? "run"}`, "danger"]]));
-  if (record.state === "held" && record.reason === "expired" && !record.resolved) blocks.push(actions(record, words, [["replan", "New plan", "primary"]]));
+  if (record.state === "running" && !record.run?.abort)
+    blocks.push(actions(record, words, [["abort", `Abort ${record.plan?.verb ?? "run"}`, "danger"]]));
+  if (record.state === "held" && record.reason === "expired" && !record.resolved)
+    blocks.push(actions(record, words, [["replan", "New plan", "primary"]]));
   return blocks;
 }
 
 function diagnosis(record: IncidentRecord): string {
-  return (record.diagnosis?.headline ?? []).slice(0, 4).map((line) => `> ${mrkdwn(line, 400)}`).join("\n");
+  return (record.diagnosis?.headline ?? [])
+    .slice(0, 4)
+    .map((line) => `> ${mrkdwn(line, 400)}`)
+    .join("\n");
 }
 
 function guardLine(record: IncidentRecord): string {
   const held = record.guards.filter((guard) => guard.holds);
   if (held.length > 0) {
-    return held.slice(0, 3).map((g) => `Held by ${mrkdwn(g.guard, 40)}: expected ${mrkdwn(g.expected, 120)}, found ${mrkdwn(g.found, 120)}`).join("\n");
+    return held
+      .slice(0, 3)
+      .map((g) => `Held by ${mrkdwn(g.guard, 40)}: expected ${mrkdwn(g.expected, 120)}, found ${mrkdwn(g.found, 120)}`)
+      .join("\n");
   }
   const shown = record.guards.slice(0, 14).map((g) => `${mrkdwn(g.guard, 30)} ${mrkdwn(g.found, 40)}`);
   return `All ${record.guards.length} guards say yes: ${shown.join(" · ")}`;
@@ -141,12 +190,28 @@ function footer(record: IncidentRecord, words: WordsContext): string {
   return parts.join(" · ");
 }
 
-function actions(record: IncidentRecord, words: WordsContext, buttons: [id: string, label: string, style: "primary" | "danger"][]): Block {
-  const value = JSON.stringify({ i: record.id, n: record.plan?.nonce ?? "", d: record.plan?.digest ?? "", m: words.seal(record), o: words.install });
+function actions(
+  record: IncidentRecord,
+  words: WordsContext,
+  buttons: [id: string, label: string, style: "primary" | "danger"][],
+): Block {
+  const value = JSON.stringify({
+    i: record.id,
+    n: record.plan?.nonce ?? "",
+    d: record.plan?.digest ?? "",
+    m: words.seal(record),
+    o: words.install,
+  });
   return {
     type: "actions",
     block_id: `nightshift-${record.plan?.nonce.slice(0, 12) ?? "none"}`,
-    elements: buttons.map(([id, label, style]) => ({ type: "button", action_id: id, style, text: { type: "plain_text", text: label.slice(0, 70) }, value })),
+    elements: buttons.map(([id, label, style]) => ({
+      type: "button",
+      action_id: id,
+      style,
+      text: { type: "plain_text", text: label.slice(0, 70) },
+      value,
+    })),
   };
 }
 
@@ -160,7 +225,11 @@ function header(words: string): Block {
 
 /** Headers know no mrkdwn; control characters and the like still go. */
 function plain(words: string): string {
-  return mrkdwn(words, 148).replace(/&amp;/g, "&").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/\u200b/g, "");
+  return mrkdwn(words, 148)
+    .replace(/&amp;/g, "&")
+    .replace(/&lt;/g, "<")
+    .replace(/&gt;/g, ">")
+    .replace(/\u200b/g, "");
 }
 
 function section(words: string): Block {
@@ -176,7 +245,9 @@ function bounded(blocks: Block[]): Block[] {
   const kept = [...blocks];
   const size = () => JSON.stringify(kept).length;
   while ((kept.length > 45 || size() > MAX_TOTAL) && kept.length > 4) {
-    const droppable = kept.findLastIndex((block, index) => index > 2 && block["type"] !== "actions" && index < kept.length - 1);
+    const droppable = kept.findLastIndex(
+      (block, index) => index > 2 && block["type"] !== "actions" && index < kept.length - 1,
+    );
     if (droppable < 0) break;
     kept.splice(droppable, 1);
   }

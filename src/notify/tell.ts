@@ -47,9 +47,10 @@ export async function tell(record: IncidentRecord, ports: TellPorts): Promise<To
       told.resolved = true;
     });
   }
-  if (slack !== null) await attempt("Slack", async () => {
-    told.slack = await tellSlack(record, { ...ports, slack });
-  });
+  if (slack !== null)
+    await attempt("Slack", async () => {
+      told.slack = await tellSlack(record, { ...ports, slack });
+    });
   return told;
 }
 
@@ -59,7 +60,10 @@ async function tellSlack(record: IncidentRecord, ports: TellPorts & { slack: Sla
   let place = record.slack;
   if (place === null) {
     // An earlier post may have been made and its answer lost: the marker finds it.
-    const found = record.timeline.length > 1 || record.updatedAt !== record.openedAt ? await slack.find(channel, record.id).catch(() => null) : null;
+    const found =
+      record.timeline.length > 1 || record.updatedAt !== record.openedAt
+        ? await slack.find(channel, record.id).catch(() => null)
+        : null;
     const made = found ?? (await slack.post({ ...message, channel, incident: record.id }));
     place = { ...made, thread: 0 };
     if (found !== null) await slack.update({ ...message, ...made });

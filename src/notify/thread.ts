@@ -21,8 +21,20 @@ export function threadReplies(record: IncidentRecord, from: number): SlackMessag
 function details(record: IncidentRecord): SlackMessage[] {
   const found = record.diagnosis;
   if (!found) return [];
-  const parts = found.details.slice(0, 8).map((part) => `*${mrkdwn(part.title, 100)}*\n${part.lines.slice(0, 15).map((line) => `• ${mrkdwn(line, 300)}`).join("\n")}`);
-  if (found.logs.length > 0) parts.push(`*Last log lines*\n\`\`\`${found.logs.slice(-20).map((line) => mrkdwn(line.replace(/`/g, "'"), 300)).join("\n")}\`\`\``);
+  const parts = found.details.slice(0, 8).map(
+    (part) =>
+      `*${mrkdwn(part.title, 100)}*\n${part.lines
+        .slice(0, 15)
+        .map((line) => `• ${mrkdwn(line, 300)}`)
+        .join("\n")}`,
+  );
+  if (found.logs.length > 0)
+    parts.push(
+      `*Last log lines*\n\`\`\`${found.logs
+        .slice(-20)
+        .map((line) => mrkdwn(line.replace(/`/g, "'"), 300))
+        .join("\n")}\`\`\``,
+    );
   return parts.map(reply);
 }
 

@@ -9,31 +9,76 @@ export async function ownersOf(target: Target, object: KubeObject, cluster: Clus
   const managers = new Set((object.metadata.managedFields ?? []).map((entry) => entry.manager ?? ""));
   const owners: Owner[] = [];
 
-  const argo = annotations["argocd.argoproj.io/tracking-id"]?.split(":")[0] ?? labels["argocd.argoproj.io/instance"] ?? (managers.has("argocd-controller") ? "unknown application" : undefined);
-  if (argo !== undefined) owners.push(handsOff("argo-cd", argo, `Argo CD application ${argo} puts it back to what Git says`));
-  const flux = labels["kustomize.toolkit.fluxcd.io/name"] ?? labels["helm.toolkit.fluxcd.io/name"] ?? (managers.has("kustomize-controller") || managers.has("helm-controller") ? "unknown" : undefined);
+  const argo =
+    annotations["argocd.argoproj.io/tracking-id"]?.split(":")[0] ??
+    labels["argocd.argoproj.io/instance"] ??
+    (managers.has("argocd-controller") ? "unknown application" : undefined);
+  if (argo !== undefined)
+    owners.push(handsOff("argo-cd", argo, `Argo CD application ${argo} puts it back to what Git says`));
+  const flux =
+    labels["kustomize.toolkit.fluxcd.io/name"] ??
+    labels["helm.toolkit.fluxcd.io/name"] ??
+    (managers.has("kustomize-controller") || managers.has("helm-controller") ? "unknown" : undefined);
   if (flux !== undefined) owners.push(handsOff("flux", flux, `Flux (${flux}) puts it back to what Git says`));
-  const helm = annotations["meta.helm.sh/release-name"] ?? (labels["app.kubernetes.io/managed-by"] === "Helm" ? (labels["app.kubernetes.io/instance"] ?? "unknown release") : undefined);
+  const helm =
+    annotations["meta.helm.sh/release-name"] ??
+    (labels["app.kubernetes.io/managed-by"] === "Helm"
+      ? (labels["app.kubernetes.io/instance"] ?? "unknown release")
+      : undefined);
   if (helm !== undefined && flux === undefined) {
-    owners.push({ kind: "helm", name: helm, says: `Helm release ${helm} still holds the other version: the next upgrade starts from it`, handsOff: false, writes: [] });
+    owners.push({
+      kind: "helm",
+      name: helm,
+      says: `Helm release ${helm} still holds the other version: the next upgrade starts from it`,
+      handsOff: false,
+      writes: [],
+    });
   }
   for (const owner of object.metadata.ownerReferences ?? []) {
     const rollout = owner.kind === "Rollout";
-    owners.push(handsOff(rollout ? "argo-rollouts" : "operator", `${owner.kind} ${owner.name}`, `${owner.kind} ${owner.name} (${owner.apiVersion}) owns it and writes it`));
+    owners.push(
+      handsOff(
+        rollout ? "argo-rollouts" : "operator",
+        `${owner.kind} ${owner.name}`,
+        `${owner.kind} ${owner.name} (${owner.apiVersion}) owns it and writes it`,
+      ),
+    );
   }
 
-  for (const hpa of await cluster.list({ apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler", namespace: target.namespace })) {
+  for (const hpa of await cluster.list({
+    apiVersion: "autoscaling/v2",
+    kind: "HorizontalPodAutoscaler",
+    namespace: target.namespace,
+  })) {
     if (!names(hpa.spec?.scaleTargetRef, target)) continue;
     const { minReplicas = 1, maxReplicas } = hpa.spec as { minReplicas?: number; maxReplicas?: number };
-    owners.push({ kind: "hpa", name: hpa.metadata.name, says: `HorizontalPodAutoscaler ${hpa.metadata.name} sets the replicas (${minReplicas} to ${maxReplicas})`, handsOff: false, writes: ["/spec/replicas"] });
+    owners.push({
+      kind: "hpa",
+      name: hpa.metadata.name,
+      says: `HorizontalPodAutoscaler ${hpa.metadata.name} sets the replicas (${minReplicas} to ${maxReplicas})`,
+      handsOff: false,
+      writes: ["/spec/replicas"],
+    });
   }
-  for (const scaled of await optional(() => cluster.list({ apiVersion: "keda.sh/v1alpha1", kind: "ScaledObject", namespace: target.namespace }))) {
+  for (const scaled of await optional(() =>
+    cluster.list({ apiVersion: "keda.sh/v1alpha1", kind: "ScaledObject", namespace: target.namespace }),
+  )) {
     if (!names(scaled.spec?.scaleTargetRef, target)) continue;
-    owners.push({ kind: "keda", name: scaled.metadata.name, says: `KEDA ScaledObject ${scaled.metadata.name} sets the replicas`, handsOff: false, writes: ["/spec/replicas"] });
+    owners.push({
+      kind: "keda",
+      name: scaled.metadata.name,
+      says: `KEDA ScaledObject ${scaled.metadata.name} sets the replicas`,
+      handsOff: false,
+      writes: ["/spec/replicas"],
+    });
   }
-  for (const rollout of await optional(() => cluster.list({ apiVersion: "argoproj.io/v1alpha1", kind: "Rollout", namespace: target.namespace }))) {
+  for (const rollout of await optional(() =>
+    cluster.list({ apiVersion: "argoproj.io/v1alpha1", kind: "Rollout", namespace: target.namespace }),
+  )) {
     if (!names(rollout.spec?.workloadRef, target)) continue;
-    owners.push(handsOff("argo-rollouts", rollout.metadata.name, `Argo Rollouts ${rollout.metadata.name} rolls it out`));
+    owners.push(
+      handsOff("argo-rollouts", rollout.metadata.name, `Argo Rollouts ${rollout.metadata.name} rolls it out`),
+    );
   }
   return owners;
 }

@@ -11,7 +11,8 @@ export const runbookDirectory = fileURLToPath(new URL("../../runbooks/", import.
 export async function loadRunbooks(directory = runbookDirectory): Promise<Map<string, Runbook>> {
   const found = new Map<string, Runbook>();
   const faults: string[] = [];
-  if (!existsSync(directory)) throw new FaultsError("ERR_RUNBOOKS", "runbooks", [`${directory}: there is no such folder`]);
+  if (!existsSync(directory))
+    throw new FaultsError("ERR_RUNBOOKS", "runbooks", [`${directory}: there is no such folder`]);
   const files = (await readdir(directory)).filter((file) => /\.(ts|js)$/.test(file) && !file.endsWith(".d.ts")).sort();
   for (const file of files) {
     const name = file.replace(/\.(ts|js)$/, "");
@@ -26,7 +27,8 @@ export async function loadRunbooks(directory = runbookDirectory): Promise<Map<st
     found.set(runbook.name, runbook);
   }
   for (const runbook of found.values()) {
-    if (runbook.kind === "remedy" && found.get(runbook.diagnosis)?.kind !== "diagnosis") faults.push(`runbooks/${runbook.name}: its diagnosis ${runbook.diagnosis} is no diagnosis`);
+    if (runbook.kind === "remedy" && found.get(runbook.diagnosis)?.kind !== "diagnosis")
+      faults.push(`runbooks/${runbook.name}: its diagnosis ${runbook.diagnosis} is no diagnosis`);
   }
   if (faults.length > 0) throw new FaultsError("ERR_RUNBOOKS", "runbooks", faults);
   return found;

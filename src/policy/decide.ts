@@ -5,7 +5,14 @@ import type { NamedTarget } from "../target/target.js";
 import { candidates } from "./index.js";
 import { matchesAll } from "./matchers.js";
 import { alwaysProtected, isInstance, isNamespaceName, isObjectName } from "./names.js";
-import { type Decision, type DecisionKind, type Policy, type Rule, type TargetTemplate, wakesPeople } from "./policy.js";
+import {
+  type Decision,
+  type DecisionKind,
+  type Policy,
+  type Rule,
+  type TargetTemplate,
+  wakesPeople,
+} from "./policy.js";
 
 /** Kinds that exist once in a cluster: their target has no namespace. */
 const CLUSTER_SCOPED = new Set(["Node", "node"]);
@@ -24,7 +31,8 @@ export function decide(policy: Policy, alert: Pick<Alert, "labels" | "status">):
     target: null,
     ...more,
   });
-  if (alert.status === "resolved") return of("ignore", "resolved", "the alert is resolved", { target: targetOf(policy, rule, alert).target });
+  if (alert.status === "resolved")
+    return of("ignore", "resolved", "the alert is resolved", { target: targetOf(policy, rule, alert).target });
   if (rule === null) {
     const says = `no rule matches ${inert(name, 100)} with severity ${inert(alert.labels["severity"] ?? "none", 40)}`;
     return wakesPeople(alert.labels) ? of("escalate", "unmatched", says) : of("ignore", "unmatched", says);
@@ -38,12 +46,16 @@ export function decide(policy: Policy, alert: Pick<Alert, "labels" | "status">):
   if (resolved.fault !== null) return of("escalate", resolved.fault.reason, resolved.fault.says, { target });
   if (target === null) return of("escalate", "missing-label", "the rule names no target");
   const cluster = policy.clusters.find((c) => c.name === target.cluster);
-  if (cluster === undefined) return of("ignore", "unmanaged", `cluster ${inert(target.cluster, 80)} is not in the policy`, { target });
+  if (cluster === undefined)
+    return of("ignore", "unmanaged", `cluster ${inert(target.cluster, 80)} is not in the policy`, { target });
   const scoped = CLUSTER_SCOPED.has(target.kind ?? target.from ?? "");
   if (!scoped && !cluster.namespaces.includes(target.namespace)) {
-    return of("ignore", "unmanaged", `namespace ${target.namespace} of cluster ${cluster.name} is not in the policy`, { target });
+    return of("ignore", "unmanaged", `namespace ${target.namespace} of cluster ${cluster.name} is not in the policy`, {
+      target,
+    });
   }
-  if (rule.does.diagnosis) return of("diagnose", "diagnosis", `rule ${rule.name} asks for a diagnosis: nothing is changed`, { target });
+  if (rule.does.diagnosis)
+    return of("diagnose", "diagnosis", `rule ${rule.name} asks for a diagnosis: nothing is changed`, { target });
   if (policy.protected.includes(target.namespace) || alwaysProtected.includes(target.namespace)) {
     return of("hold", "protected", `namespace ${target.namespace} is protected: read only`, { target });
   }
@@ -65,7 +77,11 @@ function targetOf(policy: Policy, rule: Rule | null, alert: Pick<Alert, "labels"
   const name = substitute(template.name, alert.labels);
   if (namespace === null) return missing(template.namespace);
   if (name === null) return missing(template.name);
-  if (cluster === "") return { target: null, fault: { reason: "missing-label", says: "the alert has no label cluster, and the policy has more than one" } };
+  if (cluster === "")
+    return {
+      target: null,
+      fault: { reason: "missing-label", says: "the alert has no label cluster, and the policy has more than one" },
+    };
   const target: NamedTarget = {
     cluster,
     namespace,
@@ -88,16 +104,33 @@ function substitute(template: string, labels: Readonly<Record<string, string>>):
 }
 
 function missing(template: string): Resolved {
-  return { target: null, fault: { reason: "missing-label", says: `the alert has no label ${template.replace("$labels.", "")}` } };
+  return {
+    target: null,
+    fault: { reason: "missing-label", says: `the alert has no label ${template.replace("$labels.", "")}` },
+  };
 }
 
 function invalid(what: string, value: string): Resolved {
-  return { target: null, fault: { reason: "invalid-name", says: `${what}: expected a Kubernetes name, found ${inert(JSON.stringify(value), 80)}` } };
+  return {
+    target: null,
+    fault: {
+      reason: "invalid-name",
+      says: `${what}: expected a Kubernetes name, found ${inert(JSON.stringify(value), 80)}`,
+    },
+  };
 }
 
 /** Exported for `match`: how a target reads in one piece, `cluster/kind/namespace/name`. */
 export function targetText(target: NamedTarget | null): string | null {
   if (target === null) return null;
-  const kinds: Record<string, string> = { pod: "Pod", service: "Service", hpa: "HorizontalPodAutoscaler", ingress: "Ingress", pvc: "PersistentVolumeClaim", node: "Node", instance: "Instance" };
+  const kinds: Record<string, string> = {
+    pod: "Pod",
+    service: "Service",
+    hpa: "HorizontalPodAutoscaler",
+    ingress: "Ingress",
+    pvc: "PersistentVolumeClaim",
+    node: "Node",
+    instance: "Instance",
+  };
   return [target.cluster, target.kind ?? kinds[target.from ?? ""] ?? "", target.namespace, target.name].join("/");
 }

@@ -5,7 +5,11 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-export const defaultApproval: ApprovalSettings = { from: ["slack-group:sre", "pagerduty:oncall"], count: 1, expiresMs: 10 * MINUTE };
+export const defaultApproval: ApprovalSettings = {
+  from: ["slack-group:sre", "pagerduty:oncall"],
+  count: 1,
+  expiresMs: 10 * MINUTE,
+};
 
 export const defaultEscalate: EscalateSettings = { severity: "from-alert", paging: "alongside" };
 

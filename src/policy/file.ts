@@ -6,7 +6,15 @@ import { sha256 } from "../plan/digest.js";
 import { defaultApproval, defaultEscalate, defaultGuards, defaultVerify } from "./defaults.js";
 import { contradict, implies, parseMatcher } from "./matchers.js";
 import { alwaysProtected, isNamespaceName, isObjectName } from "./names.js";
-import { type ApprovalSettings, autonomies, type GuardSettings, type Matcher, type Policy, type Rule, type VerifySettings } from "./policy.js";
+import {
+  type ApprovalSettings,
+  autonomies,
+  type GuardSettings,
+  type Matcher,
+  type Policy,
+  type Rule,
+  type VerifySettings,
+} from "./policy.js";
 import { type PolicyFile, policySchema, type RuleFile } from "./schema.js";
 
 /** What the policy must know of a runbook. */
@@ -52,7 +60,11 @@ export function parsePolicy(text: string, file: string, runbooks: readonly Known
   }
   if (policy === null || reading.faults.length > 0) {
     const ordered = [...reading.faults].sort((a, b) => a.at - b.at);
-    throw new FaultsError("ERR_POLICY", `policy ${file}`, ordered.map(({ at, text: says }) => `${file}:${place(lines, at)}: ${says}`));
+    throw new FaultsError(
+      "ERR_POLICY",
+      `policy ${file}`,
+      ordered.map(({ at, text: says }) => `${file}:${place(lines, at)}: ${says}`),
+    );
   }
   return policy;
 }
@@ -67,12 +79,16 @@ function shapeFaults(reading: Reading, error: z.ZodError): void {
     const path = issue.path as Path;
     const where = path.map(String).join(".");
     if (issue.code === "unrecognized_keys") {
-      for (const key of issue.keys) fault(reading, [...path, key], `unknown key ${where === "" ? key : `${where}.${key}`}`, true);
+      for (const key of issue.keys)
+        fault(reading, [...path, key], `unknown key ${where === "" ? key : `${where}.${key}`}`, true);
       continue;
     }
     const found = reading.document.getIn(path as unknown[]);
-    const shown = found === undefined ? "nothing" : isNode(found) ? JSON.stringify(found.toJSON()) : JSON.stringify(found);
-    const message = /^expected/.test(issue.message) ? issue.message : issue.message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
+    const shown =
+      found === undefined ? "nothing" : isNode(found) ? JSON.stringify(found.toJSON()) : JSON.stringify(found);
+    const message = /^expected/.test(issue.message)
+      ? issue.message
+      : issue.message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
     const says = /found/.test(message) ? message : `${message}, found ${(shown ?? "nothing").slice(0, 80)}`;
     fault(reading, path, `${where || "the policy"}: ${says}`);
   }
@@ -108,9 +124,11 @@ function build(reading: Reading, data: PolicyFile, of: { runbooks: readonly Know
     verify: verifyOf(defaultVerify, data.verify),
   };
   data.clusters.forEach((cluster, i) => {
-    if (data.clusters.findIndex((c) => c.name === cluster.name) < i) fault(reading, ["clusters", i, "name"], `cluster ${cluster.name} is listed twice`);
+    if (data.clusters.findIndex((c) => c.name === cluster.name) < i)
+      fault(reading, ["clusters", i, "name"], `cluster ${cluster.name} is listed twice`);
     cluster.namespaces.forEach((name, j) => {
-      if (!isNamespaceName(name)) fault(reading, ["clusters", i, "namespaces", j], `expected a namespace, found ${JSON.stringify(name)}`);
+      if (!isNamespaceName(name))
+        fault(reading, ["clusters", i, "namespaces", j], `expected a namespace, found ${JSON.stringify(name)}`);
     });
   });
   (data.protected ?? []).forEach((name, i) => {
@@ -120,12 +138,26 @@ function build(reading: Reading, data: PolicyFile, of: { runbooks: readonly Know
   data.rules.forEach((rule, position) => {
     const built = ruleOf(reading, rule, { position, base, runbooks: of.runbooks });
     if (autonomies.indexOf(built.autonomy) > autonomies.indexOf(ceiling)) {
-      fault(reading, ["rules", position, rule.autonomy === undefined ? "name" : "autonomy"], `rule ${rule.name}: autonomy ${built.autonomy} is above maxAutonomy ${ceiling}`);
+      fault(
+        reading,
+        ["rules", position, rule.autonomy === undefined ? "name" : "autonomy"],
+        `rule ${rule.name}: autonomy ${built.autonomy} is above maxAutonomy ${ceiling}`,
+      );
     }
     const twin = rules.find((other) => other.name === built.name);
-    if (twin) fault(reading, ["rules", position, "name"], `rule ${built.name}: the name is taken by the rule at line ${twin.line}`);
+    if (twin)
+      fault(
+        reading,
+        ["rules", position, "name"],
+        `rule ${built.name}: the name is taken by the rule at line ${twin.line}`,
+      );
     const shadow = rules.find((other) => other.match.length > 0 && implies(built.match, other.match));
-    if (shadow && built.match.length > 0) fault(reading, ["rules", position, "match"], `rule ${built.name} can never match: rule ${shadow.name} at line ${shadow.line} takes everything before it`);
+    if (shadow && built.match.length > 0)
+      fault(
+        reading,
+        ["rules", position, "match"],
+        `rule ${built.name} can never match: rule ${shadow.name} at line ${shadow.line} takes everything before it`,
+      );
     rules.push(built);
   });
   return {
@@ -147,7 +179,11 @@ interface Base {
   verify: VerifySettings;
 }
 
-function ruleOf(reading: Reading, rule: RuleFile, of: { position: number; base: Base; runbooks: readonly KnownRunbook[] }): Rule {
+function ruleOf(
+  reading: Reading,
+  rule: RuleFile,
+  of: { position: number; base: Base; runbooks: readonly KnownRunbook[] },
+): Rule {
   const { position, base } = of;
   const at = (...path: (string | number)[]): Path => ["rules", position, ...path];
   const match: Matcher[] = [];
@@ -156,7 +192,12 @@ function ruleOf(reading: Reading, rule: RuleFile, of: { position: number; base: 
     if ("fault" in parsed) fault(reading, at("match", i), `rule ${rule.name}: ${parsed.fault}`);
     else {
       const against = match.find((other) => contradict(other, parsed));
-      if (against) fault(reading, at("match", i), `rule ${rule.name} can never match: ${text} contradicts ${against.name}${against.op}${JSON.stringify(against.value)}`);
+      if (against)
+        fault(
+          reading,
+          at("match", i),
+          `rule ${rule.name} can never match: ${text} contradicts ${against.name}${against.op}${JSON.stringify(against.value)}`,
+        );
       match.push(parsed);
     }
   });
@@ -174,48 +215,92 @@ function ruleOf(reading: Reading, rule: RuleFile, of: { position: number; base: 
   };
 }
 
-function doesOf(reading: Reading, rule: RuleFile, of: { at(...path: (string | number)[]): Path; runbooks: readonly KnownRunbook[] }): Rule["does"] {
+function doesOf(
+  reading: Reading,
+  rule: RuleFile,
+  of: { at(...path: (string | number)[]): Path; runbooks: readonly KnownRunbook[] },
+): Rule["does"] {
   const { at } = of;
-  const chosen = [rule.ignore ? "ignore" : null, rule.heartbeat === undefined ? null : "heartbeat", rule.runbook === undefined ? null : "runbook"].filter((x) => x !== null);
-  if (chosen.length > 1) fault(reading, at(), `rule ${rule.name}: expected one of runbook, escalate, ignore and heartbeat, found ${chosen.join(" and ")}`);
+  const chosen = [
+    rule.ignore ? "ignore" : null,
+    rule.heartbeat === undefined ? null : "heartbeat",
+    rule.runbook === undefined ? null : "runbook",
+  ].filter((x) => x !== null);
+  if (chosen.length > 1)
+    fault(
+      reading,
+      at(),
+      `rule ${rule.name}: expected one of runbook, escalate, ignore and heartbeat, found ${chosen.join(" and ")}`,
+    );
   if (rule.runbook === undefined) {
     for (const key of ["target", "params", "autonomy", "approval", "verify"] as const) {
       if (rule[key] !== undefined) fault(reading, at(key), `rule ${rule.name}: ${key} means nothing without a runbook`);
     }
     if (rule.heartbeat !== undefined) return { what: "heartbeat", everyMs: rule.heartbeat };
     if (rule.ignore) return { what: "ignore" };
-    if (rule.escalate === undefined) fault(reading, at(), `rule ${rule.name}: expected one of runbook, escalate, ignore and heartbeat, found none`);
+    if (rule.escalate === undefined)
+      fault(reading, at(), `rule ${rule.name}: expected one of runbook, escalate, ignore and heartbeat, found none`);
     return { what: "escalate" };
   }
   const runbook = of.runbooks.find((r) => r.name === rule.runbook);
   if (!runbook) {
-    fault(reading, at("runbook"), `rule ${rule.name}: no runbook ${rule.runbook}; there are ${of.runbooks.map((r) => r.name).join(", ")}`);
+    fault(
+      reading,
+      at("runbook"),
+      `rule ${rule.name}: no runbook ${rule.runbook}; there are ${of.runbooks.map((r) => r.name).join(", ")}`,
+    );
   }
   const params = runbook?.params.safeParse(rule.params ?? {});
   if (params && !params.success) {
     for (const issue of params.error.issues) {
-      const keys = issue.code === "unrecognized_keys" ? `: unknown key ${issue.keys.join(", ")}` : `.${issue.path.map(String).join(".")}: ${issue.message}`;
+      const keys =
+        issue.code === "unrecognized_keys"
+          ? `: unknown key ${issue.keys.join(", ")}`
+          : `.${issue.path.map(String).join(".")}: ${issue.message}`;
       fault(reading, at("params", ...(issue.path as (string | number)[])), `rule ${rule.name}: params${keys}`);
     }
   }
   if (runbook && rule.autonomy === "auto" && runbook.kind === "remedy" && runbook.risk !== "A") {
-    fault(reading, at("autonomy"), `rule ${rule.name}: autonomy auto is only for runbooks of risk class A; ${runbook.name} is class ${runbook.risk ?? "?"}`);
+    fault(
+      reading,
+      at("autonomy"),
+      `rule ${rule.name}: autonomy auto is only for runbooks of risk class A; ${runbook.name} is class ${runbook.risk ?? "?"}`,
+    );
   }
   const { target } = rule;
   if (target === undefined) {
     fault(reading, at(), `rule ${rule.name}: a runbook needs a target`);
-    return { what: "runbook", runbook: rule.runbook, diagnosis: runbook?.kind === "diagnosis", params: {}, target: { namespace: "", name: "" } };
+    return {
+      what: "runbook",
+      runbook: rule.runbook,
+      diagnosis: runbook?.kind === "diagnosis",
+      params: {},
+      target: { namespace: "", name: "" },
+    };
   }
   if ((target.kind === undefined) === (target.from === undefined)) {
-    fault(reading, at("target"), `rule ${rule.name}: target: expected either kind or from, found ${target.kind === undefined ? "neither" : "both"}`);
+    fault(
+      reading,
+      at("target"),
+      `rule ${rule.name}: target: expected either kind or from, found ${target.kind === undefined ? "neither" : "both"}`,
+    );
   }
   if (target.kind !== undefined && runbook && !runbook.kinds.includes(target.kind)) {
-    fault(reading, at("target", "kind"), `rule ${rule.name}: ${runbook.name} acts on ${runbook.kinds.join(", ")}, found ${target.kind}`);
+    fault(
+      reading,
+      at("target", "kind"),
+      `rule ${rule.name}: ${runbook.name} acts on ${runbook.kinds.join(", ")}, found ${target.kind}`,
+    );
   }
   const scoped = target.kind === "Node" || target.from === "node";
-  if (target.namespace === undefined && !scoped) fault(reading, at("target"), `rule ${rule.name}: target: expected a namespace, found none`);
+  if (target.namespace === undefined && !scoped)
+    fault(reading, at("target"), `rule ${rule.name}: target: expected a namespace, found none`);
   if (target.namespace !== undefined && !target.namespace.startsWith("$") && !isNamespaceName(target.namespace)) {
-    fault(reading, at("target", "namespace"), `rule ${rule.name}: expected a namespace, found ${JSON.stringify(target.namespace)}`);
+    fault(
+      reading,
+      at("target", "namespace"),
+      `rule ${rule.name}: expected a namespace, found ${JSON.stringify(target.namespace)}`,
+    );
   }
   if (!target.name.startsWith("$") && !isObjectName(target.name)) {
     fault(reading, at("target", "name"), `rule ${rule.name}: expected a name, found ${JSON.stringify(target.name)}`);
@@ -240,16 +325,27 @@ function defined<T extends object>(part: T | undefined): { [K in keyof T]?: Excl
 }
 
 function approvalOf(base: ApprovalSettings, part: RuleFile["approval"]): ApprovalSettings {
-  return { from: part?.from ?? base.from, count: part?.count ?? base.count, expiresMs: part?.expires ?? base.expiresMs };
+  return {
+    from: part?.from ?? base.from,
+    count: part?.count ?? base.count,
+    expiresMs: part?.expires ?? base.expiresMs,
+  };
 }
 
 function verifyOf(base: VerifySettings, part: RuleFile["verify"]): VerifySettings {
-  return { samples: part?.samples ?? base.samples, everyMs: part?.every ?? base.everyMs, bakeMs: part?.bake ?? base.bakeMs };
+  return {
+    samples: part?.samples ?? base.samples,
+    everyMs: part?.every ?? base.everyMs,
+    bakeMs: part?.bake ?? base.bakeMs,
+  };
 }
 
 function guardsOf(base: GuardSettings, part: RuleFile["guards"]): GuardSettings {
   return {
-    freshness: { autoMs: part?.freshness?.auto ?? base.freshness.autoMs, approvedMs: part?.freshness?.approved ?? base.freshness.approvedMs },
+    freshness: {
+      autoMs: part?.freshness?.auto ?? base.freshness.autoMs,
+      approvedMs: part?.freshness?.approved ?? base.freshness.approvedMs,
+    },
     budget: { ...base.budget, ...defined(part?.budget) },
     storm: {
       workloads: part?.storm?.workloads ?? base.storm.workloads,
@@ -257,7 +353,10 @@ function guardsOf(base: GuardSettings, part: RuleFile["guards"]): GuardSettings 
       quietMs: part?.storm?.quiet ?? base.storm.quietMs,
       share: part?.storm?.share ?? base.storm.share,
     },
-    change: { deployAgeMs: part?.change?.deployAge ?? base.change.deployAgeMs, humanWriteMs: part?.change?.humanWrite ?? base.change.humanWriteMs },
+    change: {
+      deployAgeMs: part?.change?.deployAge ?? base.change.deployAgeMs,
+      humanWriteMs: part?.change?.humanWrite ?? base.change.humanWriteMs,
+    },
     attempts: { ...base.attempts, ...defined(part?.attempts) },
     data: { maxAgeMs: part?.data?.maxAge ?? base.data.maxAgeMs },
     rollback: { healthMs: part?.rollback?.health ?? base.rollback.healthMs },

@@ -28,6 +28,10 @@ function build(policy: Policy): Index {
     else named.set(exact.value, [...(named.get(exact.value) ?? []), rule]);
   }
   const byName = new Map<string, Rule[]>();
-  for (const [name, rules] of named) byName.set(name, [...rules, ...any].sort((a, b) => a.position - b.position));
+  for (const [name, rules] of named)
+    byName.set(
+      name,
+      [...rules, ...any].sort((a, b) => a.position - b.position),
+    );
   return { byName, any };
 }

@@ -14,7 +14,11 @@ const SHAPE = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^\s{}!=~,"'`\\]+))\s*(=~|!~|!=|=)\s*
 /** Parses one matcher; a fault is a value, since a policy lists all of its faults. */
 export function parseMatcher(text: string): Matcher | MatcherFault {
   const found = SHAPE.exec(text);
-  if (found === null) return { fault: `expected name="value" with one of =, !=, =~, !~, found ${JSON.stringify(text.slice(0, 80))}`, at: 0 };
+  if (found === null)
+    return {
+      fault: `expected name="value" with one of =, !=, =~, !~, found ${JSON.stringify(text.slice(0, 80))}`,
+      at: 0,
+    };
   const [, quotedName, bareName, op = "", rest = ""] = found;
   const at = text.length - rest.length;
   const name = quotedName === undefined ? (bareName ?? "") : unquote(quotedName);
@@ -43,7 +47,9 @@ function readValue(text: string): string | null {
 
 /** Escapes as Alertmanager has them: \\, \" and \n; any other backslash stays (it belongs to the expression). */
 function unquote(text: string): string | null {
-  return text.replace(/\\([\s\S])/g, (all, char: string) => (char === "\\" || char === '"' ? char : char === "n" ? "\n" : all));
+  return text.replace(/\\([\s\S])/g, (all, char: string) =>
+    char === "\\" || char === '"' ? char : char === "n" ? "\n" : all,
+  );
 }
 
 /** Whether every matcher holds; a missing label is the empty text. */
@@ -57,7 +63,9 @@ export function contradict(a: Matcher, b: Matcher): boolean {
   if (a.name !== b.name) return false;
   if (a.op === "=") return !b.matches(a.value);
   if (b.op === "=") return !a.matches(b.value);
-  return (a.op === "=~" && b.op === "!~" && a.value === b.value) || (a.op === "!~" && b.op === "=~" && a.value === b.value);
+  return (
+    (a.op === "=~" && b.op === "!~" && a.value === b.value) || (a.op === "!~" && b.op === "=~" && a.value === b.value)
+  );
 }
 
 /** Whether everything that `inner` accepts is accepted by `outer` as well, as far as it can be told. */

@@ -9,7 +9,8 @@ const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000,
 export function durationMs(text: string): number | null {
   if (!/^(\d+(ms|s|m|h|d))+$/.test(text)) return null;
   let sum = 0;
-  for (const [, count = "0", unit = "s"] of text.matchAll(/(\d+)(ms|s|m|h|d)/g)) sum += Number(count) * (UNITS[unit] ?? 0);
+  for (const [, count = "0", unit = "s"] of text.matchAll(/(\d+)(ms|s|m|h|d)/g))
+    sum += Number(count) * (UNITS[unit] ?? 0);
   return sum;
 }
 
@@ -17,7 +18,10 @@ function duration(least: string, most: string) {
   return z.string().transform((text, context) => {
     const ms = durationMs(text);
     if (ms === null) {
-      context.addIssue({ code: "custom", message: `expected a duration such as 30s, 10m or 1h, found ${JSON.stringify(text)}` });
+      context.addIssue({
+        code: "custom",
+        message: `expected a duration such as 30s, 10m or 1h, found ${JSON.stringify(text)}`,
+      });
       return z.NEVER;
     }
     if (ms < (durationMs(least) ?? 0) || ms > (durationMs(most) ?? 0)) {
@@ -38,7 +42,10 @@ function rate(mostCount: number, mostWithin: string) {
       return z.NEVER;
     }
     if (count < 1 || count > mostCount || withinMs > (durationMs(mostWithin) ?? 0)) {
-      context.addIssue({ code: "custom", message: `expected 1 to ${mostCount} within at most ${mostWithin}, found ${text}` });
+      context.addIssue({
+        code: "custom",
+        message: `expected 1 to ${mostCount} within at most ${mostWithin}, found ${text}`,
+      });
       return z.NEVER;
     }
     return { count, withinMs };
@@ -50,7 +57,16 @@ const whole = (least: number, most: number) =>
 
 const approval = z
   .strictObject({
-    from: z.array(z.string().regex(/^(slack-group:[a-z0-9._-]+|slack-user:[UW][A-Z0-9]+|pagerduty:oncall|cli:\*)$/, "expected slack-group:HANDLE, slack-user:ID, pagerduty:oncall or cli:*")).min(1, "expected at least one source of approvers"),
+    from: z
+      .array(
+        z
+          .string()
+          .regex(
+            /^(slack-group:[a-z0-9._-]+|slack-user:[UW][A-Z0-9]+|pagerduty:oncall|cli:\*)$/,
+            "expected slack-group:HANDLE, slack-user:ID, pagerduty:oncall or cli:*",
+          ),
+      )
+      .min(1, "expected at least one source of approvers"),
     count: whole(1, 5),
     expires: duration("10s", "4h"),
   })
@@ -76,7 +92,12 @@ const guards = z
       })
       .partial(),
     storm: z
-      .strictObject({ workloads: whole(2, 100), within: duration("10s", "1h"), quiet: duration("0s", "4h"), share: z.number().gt(0).max(1) })
+      .strictObject({
+        workloads: whole(2, 100),
+        within: duration("10s", "1h"),
+        quiet: duration("0s", "4h"),
+        share: z.number().gt(0).max(1),
+      })
       .partial(),
     change: z.strictObject({ deployAge: duration("0s", "24h"), humanWrite: duration("0s", "24h") }).partial(),
     attempts: z.strictObject({ automatic: rate(100, "24h"), flaps: rate(100, "24h") }).partial(),
@@ -85,17 +106,28 @@ const guards = z
   })
   .partial();
 
-const verify = z.strictObject({ samples: whole(1, 100), every: duration("1s", "10m"), bake: duration("0s", "2h") }).partial();
+const verify = z
+  .strictObject({ samples: whole(1, 100), every: duration("1s", "10m"), bake: duration("0s", "2h") })
+  .partial();
 
 const autonomy = z.enum(autonomies, `expected one of ${autonomies.join(", ")}`);
 
 /** Literal text or `$labels.x`, the only substitution. */
-const template = z.string().refine((text) => (text.startsWith("$") ? /^\$labels\.[A-Za-z_][A-Za-z0-9_]*$/.test(text) : text !== "" && !/[${}]/.test(text)), {
-  message: "expected a literal name or $labels.NAME, the only substitution",
-});
+const template = z
+  .string()
+  .refine(
+    (text) =>
+      text.startsWith("$") ? /^\$labels\.[A-Za-z_][A-Za-z0-9_]*$/.test(text) : text !== "" && !/[${}]/.test(text),
+    {
+      message: "expected a literal name or $labels.NAME, the only substitution",
+    },
+  );
 
 const target = z.strictObject({
-  kind: z.string().regex(/^[A-Z][A-Za-z]+$/, "expected a kind such as Deployment").optional(),
+  kind: z
+    .string()
+    .regex(/^[A-Z][A-Za-z]+$/, "expected a kind such as Deployment")
+    .optional(),
   from: z.enum(targetSources, `expected one of ${targetSources.join(", ")}`).optional(),
   namespace: template.optional(),
   name: template,
@@ -119,11 +151,18 @@ const rule = z.strictObject({
 export const policySchema = z.strictObject({
   apiVersion: z.literal("nightshift.dev/v1", 'expected "nightshift.dev/v1"'),
   clusters: z
-    .array(z.strictObject({ name: z.string().min(1, "expected a name"), namespaces: z.array(z.string()).min(1, "expected at least one namespace") }))
+    .array(
+      z.strictObject({
+        name: z.string().min(1, "expected a name"),
+        namespaces: z.array(z.string()).min(1, "expected at least one namespace"),
+      }),
+    )
     .min(1, "expected at least one cluster"),
   protected: z.array(z.string()).optional(),
   maxAutonomy: autonomy.optional(),
-  defaults: z.strictObject({ autonomy: autonomy.optional(), approval: approval.optional(), escalate: escalate.optional() }).optional(),
+  defaults: z
+    .strictObject({ autonomy: autonomy.optional(), approval: approval.optional(), escalate: escalate.optional() })
+    .optional(),
   guards: guards.optional(),
   verify: verify.optional(),
   rules: z.array(rule),

@@ -6,7 +6,11 @@ export function warningsOf(policy: Policy): string[] {
   const out = weaker("guards and verify", policy.guards, policy.verify);
   for (const rule of policy.rules) {
     if (rule.does.what !== "runbook") continue;
-    out.push(...weaker(`rule ${rule.name}`, rule.guards, rule.verify).filter((line) => !out.includes(line.replace(`rule ${rule.name}`, "guards and verify"))));
+    out.push(
+      ...weaker(`rule ${rule.name}`, rule.guards, rule.verify).filter(
+        (line) => !out.includes(line.replace(`rule ${rule.name}`, "guards and verify")),
+      ),
+    );
     if (rule.autonomy === "auto") out.push(`rule ${rule.name}: autonomy auto acts without asking`);
   }
   return out;
@@ -15,14 +19,19 @@ export function warningsOf(policy: Policy): string[] {
 function weaker(where: string, guards: GuardSettings, verify: VerifySettings): string[] {
   const out: string[] = [];
   const less = (what: string, found: number, standard: number, unit: string) => {
-    if (found < standard) out.push(`${where}: ${what} is ${found / (unit === "s" ? 1000 : 1)}${unit}, weaker than the default ${standard / (unit === "s" ? 1000 : 1)}${unit}`);
+    if (found < standard)
+      out.push(
+        `${where}: ${what} is ${found / (unit === "s" ? 1000 : 1)}${unit}, weaker than the default ${standard / (unit === "s" ? 1000 : 1)}${unit}`,
+      );
   };
   const more = (what: string, found: number, standard: number) => {
     if (found > standard) out.push(`${where}: ${what} is ${found}, weaker than the default ${standard}`);
   };
   const rate = (what: string, found: Rate, standard: Rate) => {
     if (found.count / found.withinMs > standard.count / standard.withinMs) {
-      out.push(`${where}: ${what} is ${found.count} in ${found.withinMs / 60_000} min, weaker than the default ${standard.count} in ${standard.withinMs / 60_000} min`);
+      out.push(
+        `${where}: ${what} is ${found.count} in ${found.withinMs / 60_000} min, weaker than the default ${standard.count} in ${standard.withinMs / 60_000} min`,
+      );
     }
   };
   const d = defaultGuards;

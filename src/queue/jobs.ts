@@ -33,7 +33,13 @@ const click = z.object({
 });
 
 export const jobSchema = z.discriminatedUnion("kind", [
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("webhook"), alerts: z.array(alert), truncated: z.number(), groupKey: z.string().nullable() }),
+  z.object({
+    v: z.literal(JOB_VERSION),
+    kind: z.literal("webhook"),
+    alerts: z.array(alert),
+    truncated: z.number(),
+    groupKey: z.string().nullable(),
+  }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("consider"), incident: z.string() }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("expire"), incident: z.string(), nonce: z.string() }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("click"), click }),

@@ -1,4 +1,12 @@
-import { type ConnectionOptions, DelayedError, type Job as BullJob, Queue, UnrecoverableError, WaitingError, Worker } from "bullmq";
+import {
+  type ConnectionOptions,
+  DelayedError,
+  type Job as BullJob,
+  Queue,
+  UnrecoverableError,
+  WaitingError,
+  Worker,
+} from "bullmq";
 import type { Clock } from "../clock.js";
 import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
@@ -34,10 +42,19 @@ function connection(url: string): ConnectionOptions {
  * The producer fails fast when Redis is down or hung, and recovers when it is back: with `skipWaitingForReady` alone a
  * rejected first connection is cached for ever, `skipVersionCheck` avoids that.
  */
-export function createProducer(redis: { url: string; prefix: string }, clock: Clock, onError: (message: string) => void): Producer {
+export function createProducer(
+  redis: { url: string; prefix: string },
+  clock: Clock,
+  onError: (message: string) => void,
+): Producer {
   const queues = new Map<QueueName, Queue>();
   for (const name of queueNames) {
-    const queue = new Queue(name, { connection: connection(redis.url), prefix: redis.prefix, skipWaitingForReady: true, skipVersionCheck: true });
+    const queue = new Queue(name, {
+      connection: connection(redis.url),
+      prefix: redis.prefix,
+      skipWaitingForReady: true,
+      skipVersionCheck: true,
+    });
     queue.on("error", (error) => onError(messageOf(error)));
     queues.set(name, queue);
   }
@@ -55,7 +72,11 @@ export function createProducer(redis: { url: string; prefix: string }, clock: Cl
           ...(key === null ? {} : { deduplication: { id: key, keepLastIfActive: true } }),
         });
       } catch (cause) {
-        throw new UnavailableError("ERR_QUEUE_UNAVAILABLE", `Redis did not take a ${job.kind} job: ${messageOf(cause)}`, { cause });
+        throw new UnavailableError(
+          "ERR_QUEUE_UNAVAILABLE",
+          `Redis did not take a ${job.kind} job: ${messageOf(cause)}`,
+          { cause },
+        );
       }
     },
     async depth(name) {
@@ -115,7 +136,8 @@ export function createConsumer(name: QueueName, handle: Handler, options: Worker
     async (job: BullJob, token: string | undefined, signal: AbortSignal | undefined) => {
       const parsed = jobSchema.safeParse(job.data);
       if (!parsed.success) {
-        if (typeof (job.data as { v?: unknown })?.v === "number" && (job.data as { v: number }).v > 1) return putBack(job, token, NEWER_MS);
+        if (typeof (job.data as { v?: unknown })?.v === "number" && (job.data as { v: number }).v > 1)
+          return putBack(job, token, NEWER_MS);
         metrics.jobs.inc({ queue: name, result: "failed" });
         throw new UnrecoverableError(`a ${job.name} job that this version cannot read`);
       }
@@ -127,13 +149,21 @@ export function createConsumer(name: QueueName, handle: Handler, options: Worker
       } catch (error) {
         if (error instanceof DelayedError || error instanceof WaitingError) throw error;
         metrics.jobs.inc({ queue: name, result: error instanceof TerminalError ? "failed" : "retried" });
-        log.warn({ queue: name, kind: job.name, incident: (job.data as { incident?: string }).incident, error }, "job did not succeed");
+        log.warn(
+          { queue: name, kind: job.name, incident: (job.data as { incident?: string }).incident, error },
+          "job did not succeed",
+        );
         if (error instanceof TerminalError) throw new UnrecoverableError(error.message);
         throw error;
       }
     },
     {
-      connection: { ...connection(options.url), maxRetriesPerRequest: null, enableOfflineQueue: true, commandTimeout: undefined } as never,
+      connection: {
+        ...connection(options.url),
+        maxRetriesPerRequest: null,
+        enableOfflineQueue: true,
+        commandTimeout: undefined,
+      } as never,
       prefix: options.prefix,
       concurrency: options.concurrency,
       lockDuration: LOCK_MS,

@@ -5,7 +5,14 @@
 import type { Alert } from "../alert/alert.js";
 import type { Diagnosis } from "../runbook.js";
 import type { Target } from "../target/target.js";
-import { type Approval, type GuardTrace, type IncidentAlert, type IncidentRecord, isLive, type Plan } from "./incident.js";
+import {
+  type Approval,
+  type GuardTrace,
+  type IncidentAlert,
+  type IncidentRecord,
+  isLive,
+  type Plan,
+} from "./incident.js";
 import { type Outcome, type Reason, reasons } from "./reasons.js";
 
 /** A job to add after the change. It may be lost; the sweep repairs. */
@@ -17,7 +24,16 @@ export type Event =
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "lost" }
   | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
-  | { type: "suppressed"; reason: Reason; says: string; wouldHave?: string; handOff?: string; joined?: string; guards?: GuardTrace[]; plan?: Plan }
+  | {
+      type: "suppressed";
+      reason: Reason;
+      says: string;
+      wouldHave?: string;
+      handOff?: string;
+      joined?: string;
+      guards?: GuardTrace[];
+      plan?: Plan;
+    }
   | { type: "held"; reason: Reason; says: string; handOff?: string; guards?: GuardTrace[]; plan?: Plan }
   | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
   | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
@@ -78,7 +94,11 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (!next.resolved) return done("tell");
       if (next.state === "open") return done("consider");
       if (next.state === "waiting" || next.state === "approved") {
-        end(next, now, { outcome: "suppressed", reason: "resolved", says: "every alert of it resolved before anything was done" });
+        end(next, now, {
+          outcome: "suppressed",
+          reason: "resolved",
+          says: "every alert of it resolved before anything was done",
+        });
       } else if (!isLive(next.state) && next.paging === "instead" && next.page === "sent") next.pageResolve = "wanted";
       return done("tell");
     }
@@ -136,7 +156,8 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
         return no("this plan is no longer known");
       }
       if (now >= record.plan.expiresAt) return no("the ask has expired");
-      if (record.approvals.some((a) => a.by === event.approval.by)) return no(`${event.approval.name} has already approved`);
+      if (record.approvals.some((a) => a.by === event.approval.by))
+        return no(`${event.approval.name} has already approved`);
       next.approvals.push(event.approval);
       note(next, now, "approval", `approved by ${event.approval.name} (${next.approvals.length} of ${next.needed})`);
       if (next.approvals.length < next.needed) return done("tell");
@@ -153,11 +174,16 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (record.state !== "waiting") return no(alreadyDecided(record));
       if (event.nonce !== record.plan?.nonce) return no("this plan is no longer known");
       if (now < record.plan.expiresAt) return no("the ask has not expired yet");
-      end(next, now, { outcome: "held", reason: "expired", says: `nobody answered within ${minutes(record.plan.expiresAt - record.plan.createdAt)}` });
+      end(next, now, {
+        outcome: "held",
+        reason: "expired",
+        says: `nobody answered within ${minutes(record.plan.expiresAt - record.plan.createdAt)}`,
+      });
       return done("tell");
     case "replan":
       // A fresh plan on a person's press. Only from an ask that ended without anything done.
-      if (record.state !== "held" || (record.reason !== "expired" && record.reason !== "denied")) return no(alreadyDecided(record));
+      if (record.state !== "held" || (record.reason !== "expired" && record.reason !== "denied"))
+        return no(alreadyDecided(record));
       if (record.resolved) return no("every alert of it has resolved");
       next.state = "open";
       next.reason = null;
@@ -172,11 +198,24 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
     case "start":
       if (record.state !== "approved") return no(`it is ${record.state}`);
       if (record.resolved || !event.active) {
-        end(next, now, { outcome: "suppressed", reason: "not-active", says: "the alert is no longer active: nothing was done" });
+        end(next, now, {
+          outcome: "suppressed",
+          reason: "not-active",
+          says: "the alert is no longer active: nothing was done",
+        });
         return done("tell");
       }
       next.state = "running";
-      next.run = { id: event.run, token: event.token, startedAt: now, effectAt: null, steps: [], looks: [], memo: null, abort: null };
+      next.run = {
+        id: event.run,
+        token: event.token,
+        startedAt: now,
+        effectAt: null,
+        steps: [],
+        looks: [],
+        memo: null,
+        abort: null,
+      };
       note(next, now, "started", record.plan?.sentence ?? "started");
       return done("tell");
     case "resume":
@@ -217,7 +256,11 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
     case "stopped":
       if (!tokenHolds(event.token)) return no("the run belongs to somebody else by now");
       if (event.guards.length > 0) next.guards = event.guards;
-      end(next, now, { outcome: event.reason === "not-active" ? "suppressed" : "held", reason: event.reason, says: event.says });
+      end(next, now, {
+        outcome: event.reason === "not-active" ? "suppressed" : "held",
+        reason: event.reason,
+        says: event.says,
+      });
       return done("tell");
     case "ended":
       if (record.state !== "running" && record.state !== "approved") return no(`it is ${record.state}`);

@@ -9,7 +9,10 @@ import { incidentAlert } from "./machine.js";
 export const DECIDE_WITHIN_MS = 60_000;
 
 /** A fresh record for an alert that no record holds yet; with a resolved alert it is the tombstone. */
-export function newRecord(alert: Alert, of: { cluster: string; decision: Decision; target: Target | null; now: number }): IncidentRecord {
+export function newRecord(
+  alert: Alert,
+  of: { cluster: string; decision: Decision; target: Target | null; now: number },
+): IncidentRecord {
   const { decision, now } = of;
   const id = incidentId(of.cluster, of.target?.uid ?? null, alert.identity);
   const severity = alert.labels["severity"] ?? "";
@@ -62,7 +65,11 @@ export function newRecord(alert: Alert, of: { cluster: string; decision: Decisio
  * The record of a begun run that Redis forgot, rebuilt from what its Lease says: only to be settled and told, never to be
  * carried on.
  */
-export function lostRecord(run: { incident: string; identity: string; runbook: string }, target: Target, now: number): IncidentRecord {
+export function lostRecord(
+  run: { incident: string; identity: string; runbook: string },
+  target: Target,
+  now: number,
+): IncidentRecord {
   const [fingerprint = "", startsAt = ""] = run.identity.split("@");
   const alert: Alert = {
     identity: run.identity,
@@ -78,9 +85,24 @@ export function lostRecord(run: { incident: string; identity: string; runbook: s
     externalURL: "",
     receivedAt: now,
   };
-  const decision: Decision = { decision: "hold", reason: "lost-memory", says: "", rule: null, runbook: run.runbook, params: {}, target: null };
+  const decision: Decision = {
+    decision: "hold",
+    reason: "lost-memory",
+    says: "",
+    rule: null,
+    runbook: run.runbook,
+    params: {},
+    target: null,
+  };
   const record = newRecord(alert, { cluster: target.cluster, decision, target, now });
-  return { ...record, id: run.incident, dedupKey: dedupKeyOf(null, run.incident), state: "running", lost: true, pageSeverity: "critical" };
+  return {
+    ...record,
+    id: run.incident,
+    dedupKey: dedupKeyOf(null, run.incident),
+    state: "running",
+    lost: true,
+    pageSeverity: "critical",
+  };
 }
 
 function pageSeverity(severity: string, decision: Decision): IncidentRecord["pageSeverity"] {

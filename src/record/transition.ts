@@ -4,7 +4,9 @@ import type { IncidentRecord } from "./incident.js";
 import { apply, type Event, type Nudge } from "./machine.js";
 import type { RecordStore } from "./store.js";
 
-export type Transitioned = { changed: true; record: IncidentRecord } | { changed: false; why: string; record: IncidentRecord | null };
+export type Transitioned =
+  | { changed: true; record: IncidentRecord }
+  | { changed: false; why: string; record: IncidentRecord | null };
 
 export interface TransitionPorts {
   records: RecordStore;
@@ -36,6 +38,9 @@ export function createTransition(ports: TransitionPorts): Transition {
       // Somebody else wrote first: a short wait, longer each time, so that many writers of one record all get through.
       await ports.clock.sleep(Math.min(5 * (attempt + 1), 100));
     }
-    throw new UnavailableError("ERR_RECORD_CONTENDED", `incident ${incident} kept changing under 50 attempts to apply ${event.type}`);
+    throw new UnavailableError(
+      "ERR_RECORD_CONTENDED",
+      `incident ${incident} kept changing under 50 attempts to apply ${event.type}`,
+    );
   };
 }

@@ -13,7 +13,8 @@ export interface EmbeddedRedis {
   stop(): Promise<void>;
 }
 
-const HOW = "install it with `apt-get install redis-server` (Debian, Ubuntu) or `brew install redis`, or point REDIS_URL at one";
+const HOW =
+  "install it with `apt-get install redis-server` (Debian, Ubuntu) or `brew install redis`, or point REDIS_URL at one";
 
 /** Errors: TerminalError where there is no redis-server, UnavailableError where it does not come up in 10 s. */
 export async function startEmbeddedRedis(dataDir: string, program = "redis-server"): Promise<EmbeddedRedis> {
@@ -26,8 +27,30 @@ export async function startEmbeddedRedis(dataDir: string, program = "redis-serve
   chmodSync(socketDir, 0o700);
   const socket = join(socketDir, "redis.sock");
   rmSync(socket, { force: true });
-  const options = ["--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", data, "--appendonly", "yes"];
-  const fixed = ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "", "--daemonize", "no", "--loglevel", "warning"];
+  const options = [
+    "--port",
+    "0",
+    "--unixsocket",
+    socket,
+    "--unixsocketperm",
+    "700",
+    "--dir",
+    data,
+    "--appendonly",
+    "yes",
+  ];
+  const fixed = [
+    "--appendfsync",
+    "everysec",
+    "--maxmemory-policy",
+    "noeviction",
+    "--save",
+    "",
+    "--daemonize",
+    "no",
+    "--loglevel",
+    "warning",
+  ];
   // A group of its own: Ctrl-C at the terminal must reach Nightshift alone, which ends Redis last.
   const child = spawn(program, [...options, ...fixed], { stdio: ["ignore", "ignore", "pipe"], detached: true });
   let lastWords = "";
@@ -36,10 +59,18 @@ export async function startEmbeddedRedis(dataDir: string, program = "redis-serve
   });
   const gone = new Promise<never>((_, reject) => {
     child.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") reject(new TerminalError("ERR_NO_REDIS", `there is no redis-server on this machine: ${HOW}`, { cause: error }));
+      if (error.code === "ENOENT")
+        reject(new TerminalError("ERR_NO_REDIS", `there is no redis-server on this machine: ${HOW}`, { cause: error }));
       else reject(error);
     });
-    child.once("exit", (code) => reject(new UnavailableError("ERR_REDIS_ENDED", `redis-server ended with code ${code}: ${lastWords.trim() || "no message"}`)));
+    child.once("exit", (code) =>
+      reject(
+        new UnavailableError(
+          "ERR_REDIS_ENDED",
+          `redis-server ended with code ${code}: ${lastWords.trim() || "no message"}`,
+        ),
+      ),
+    );
   });
   gone.catch(() => undefined);
   const url = `unix://${socket}`;
@@ -65,7 +96,13 @@ export async function startEmbeddedRedis(dataDir: string, program = "redis-serve
 
 async function answers(socket: string): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt += 1) {
-    const probe = new Redis({ path: socket, lazyConnect: true, enableOfflineQueue: false, retryStrategy: () => null, connectTimeout: 500 } as object);
+    const probe = new Redis({
+      path: socket,
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      retryStrategy: () => null,
+      connectTimeout: 500,
+    } as object);
     probe.on("error", () => undefined);
     try {
       await probe.connect();

@@ -13,17 +13,25 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
       await asking("note a change", () => redis.multi().zadd(name, "NX", at, change).expire(name, DAY_S).exec());
     },
     async changes(fingerprint) {
-      const flat = await asking("read the changes", () => redis.zrange(key("changes", fingerprint), "0", "-1", "WITHSCORES"));
+      const flat = await asking("read the changes", () =>
+        redis.zrange(key("changes", fingerprint), "0", "-1", "WITHSCORES"),
+      );
       return flat.filter((_, index) => index % 2 === 1).map(Number);
     },
     async noteFiring(workload, at) {
       const name = key("firing");
       await asking("note a firing workload", () =>
-        redis.multi().zadd(name, at, workload).zremrangebyscore(name, 0, at - DAY_S * 1000).exec(),
+        redis
+          .multi()
+          .zadd(name, at, workload)
+          .zremrangebyscore(name, 0, at - DAY_S * 1000)
+          .exec(),
       );
     },
     async firing(since) {
-      const flat = await asking("read the firing workloads", () => redis.zrangebyscore(key("firing"), since, "+inf", "WITHSCORES"));
+      const flat = await asking("read the firing workloads", () =>
+        redis.zrangebyscore(key("firing"), since, "+inf", "WITHSCORES"),
+      );
       const out: { workload: string; since: number }[] = [];
       for (let i = 0; i < flat.length; i += 2) out.push({ workload: flat[i] ?? "", since: Number(flat[i + 1]) });
       return out;
@@ -51,7 +59,9 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
     },
     async deadLetter(entry) {
       const name = key("dead");
-      await asking("keep a refused alert", () => redis.multi().lpush(name, JSON.stringify(entry)).ltrim(name, 0, 9999).exec());
+      await asking("keep a refused alert", () =>
+        redis.multi().lpush(name, JSON.stringify(entry)).ltrim(name, 0, 9999).exec(),
+      );
     },
   };
 }

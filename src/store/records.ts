@@ -51,7 +51,8 @@ return {'ok', ARGV[4]}
 /** Records in Redis. `prefix` carries a hash tag, so that every key of one install lies in one Cluster slot. */
 export function createRecordStore(redis: Redis, prefix: string, random: RandomHex): RecordStore {
   const key = (...parts: string[]) => [prefix, ...parts].join(":");
-  const targetKeyOf = (record: IncidentRecord) => (record.target ? `${record.target.cluster}/${record.target.uid}` : null);
+  const targetKeyOf = (record: IncidentRecord) =>
+    record.target ? `${record.target.cluster}/${record.target.uid}` : null;
 
   async function commit(record: IncidentRecord, expected: string, audit: AuditEntry): Promise<[string, string]> {
     const target = targetKeyOf(record);
@@ -97,7 +98,8 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
   return {
     get,
     byIdentity: (identity) => asking("look up an alert", () => redis.get(key("alert", identity))),
-    byMillisecond: (fingerprint, startsAtMs) => asking("look up an alert", () => redis.get(key("alertms", `${fingerprint}@${startsAtMs}`))),
+    byMillisecond: (fingerprint, startsAtMs) =>
+      asking("look up an alert", () => redis.get(key("alertms", `${fingerprint}@${startsAtMs}`))),
     byTarget: (targetKey) => asking("look up a target", () => redis.get(key("target", targetKey))),
     async create(record, audit): Promise<Created> {
       const [what, id] = await commit(record, "", audit);
@@ -121,7 +123,10 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
 export function parseRecord(json: string): IncidentRecord {
   const record = JSON.parse(json) as IncidentRecord;
   if (record.v !== RECORD_VERSION) {
-    throw new TerminalError("ERR_RECORD_VERSION", `incident ${record.id} has format ${record.v}, this version reads ${RECORD_VERSION}: left for the newer one`);
+    throw new TerminalError(
+      "ERR_RECORD_VERSION",
+      `incident ${record.id} has format ${record.v}, this version reads ${RECORD_VERSION}: left for the newer one`,
+    );
   }
   return record;
 }

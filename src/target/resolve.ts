@@ -4,7 +4,9 @@ import type { NamedTarget, Target } from "./target.js";
 
 /** From labels to the one workload: resolved, never guessed. */
 
-export type Resolution = { target: Target } | { reason: "target-not-found" | "ambiguous-target" | "unsupported-kind"; says: string; candidates: string[] };
+export type Resolution =
+  | { target: Target }
+  | { reason: "target-not-found" | "ambiguous-target" | "unsupported-kind"; says: string; candidates: string[] };
 
 const apiVersions: Record<string, string> = {
   Pod: "v1",
@@ -32,7 +34,11 @@ interface Place {
 }
 
 /** Errors of the cluster propagate (ClusterError): not being able to look is not "not found". */
-export async function resolveTarget(named: NamedTarget, alert: Pick<Alert, "labels">, cluster: ClusterReader): Promise<Resolution> {
+export async function resolveTarget(
+  named: NamedTarget,
+  alert: Pick<Alert, "labels">,
+  cluster: ClusterReader,
+): Promise<Resolution> {
   const place: Place = { cluster, clusterName: named.cluster, namespace: named.namespace };
   if (named.kind !== undefined) return byKind(place, named.kind, named.name);
   switch (named.from) {
@@ -57,7 +63,8 @@ export async function resolveTarget(named: NamedTarget, alert: Pick<Alert, "labe
 
 async function byKind(place: Place, kind: string, name: string): Promise<Resolution> {
   const apiVersion = apiVersions[kind];
-  if (apiVersion === undefined) return { reason: "unsupported-kind", says: `${kind} is no kind that is looked up`, candidates: [] };
+  if (apiVersion === undefined)
+    return { reason: "unsupported-kind", says: `${kind} is no kind that is looked up`, candidates: [] };
   if (kind === "Pod") return byPod(place, name);
   if (kind === "Service") return byService(place, name);
   const ref: ObjectRef = { apiVersion, kind, namespace: kind === "Node" ? "" : place.namespace, name };
@@ -96,7 +103,11 @@ async function up(place: Place, object: KubeObject): Promise<Resolution> {
     const owner = (here.metadata.ownerReferences ?? []).find((o) => o.controller) ?? soleOwner(here);
     if (owner === undefined) {
       if (WORKLOADS.has(here.kind) || here.kind === "Node") return target(place, here, here.apiVersion, here.kind);
-      return { reason: "ambiguous-target", says: `${nameOf(refIn(place, here))} belongs to no controller`, candidates: [] };
+      return {
+        reason: "ambiguous-target",
+        says: `${nameOf(refIn(place, here))} belongs to no controller`,
+        candidates: [],
+      };
     }
     const known = owner.kind === "Node" ? undefined : apiVersions[owner.kind];
     if (known === undefined || owner.apiVersion.split("/")[0] !== known.split("/")[0]) {
@@ -104,11 +115,23 @@ async function up(place: Place, object: KubeObject): Promise<Resolution> {
       const says = `${nameOf(refIn(place, here))} belongs to ${owner.kind} ${owner.name} (${owner.apiVersion}), a kind that is not known here`;
       return { reason: "ambiguous-target", says, candidates: [`${owner.kind} ${owner.name}`] };
     }
-    const above = await place.cluster.get({ apiVersion: known, kind: owner.kind, namespace: place.namespace, name: owner.name });
-    if (above === null || above.metadata.uid !== owner.uid) return notFound(`${owner.kind} ${place.namespace}/${owner.name}, the owner of ${here.kind} ${here.metadata.name},`);
+    const above = await place.cluster.get({
+      apiVersion: known,
+      kind: owner.kind,
+      namespace: place.namespace,
+      name: owner.name,
+    });
+    if (above === null || above.metadata.uid !== owner.uid)
+      return notFound(
+        `${owner.kind} ${place.namespace}/${owner.name}, the owner of ${here.kind} ${here.metadata.name},`,
+      );
     here = { ...above, apiVersion: known, kind: owner.kind };
   }
-  return { reason: "ambiguous-target", says: `${nameOf(refIn(place, object))}: more than five owners above each other`, candidates: [] };
+  return {
+    reason: "ambiguous-target",
+    says: `${nameOf(refIn(place, object))}: more than five owners above each other`,
+    candidates: [],
+  };
 }
 
 function soleOwner(object: KubeObject): OwnerReference | undefined {
@@ -121,7 +144,12 @@ async function byService(place: Place, name: string): Promise<Resolution> {
   const service = await place.cluster.get({ apiVersion: "v1", kind: "Service", namespace: place.namespace, name });
   if (service !== null) {
     const selector = (service.spec?.selector ?? {}) as Record<string, string>;
-    if (Object.keys(selector).length === 0) return { reason: "ambiguous-target", says: `Service ${place.namespace}/${name} selects no pods by label`, candidates: [] };
+    if (Object.keys(selector).length === 0)
+      return {
+        reason: "ambiguous-target",
+        says: `Service ${place.namespace}/${name} selects no pods by label`,
+        candidates: [],
+      };
     return bySelector(place, selector, `Service ${place.namespace}/${name}`);
   }
   const found: KubeObject[] = [];
@@ -131,7 +159,8 @@ async function byService(place: Place, name: string): Promise<Resolution> {
   }
   const [only] = found;
   if (only === undefined) return notFound(`Service ${place.namespace}/${name}, or a workload of that name,`);
-  if (found.length > 1) return ambiguous(`there is no Service ${place.namespace}/${name}, and several workloads of that name:`, found);
+  if (found.length > 1)
+    return ambiguous(`there is no Service ${place.namespace}/${name}, and several workloads of that name:`, found);
   return target(place, only, only.apiVersion, only.kind);
 }
 
@@ -164,41 +193,72 @@ async function bySelector(place: Place, selector: Record<string, string>, what: 
   if (only === undefined) return notFound(`the workload behind ${what}`);
   if (all.length > 1) {
     const candidates = all.map(nameOf);
-    return { reason: "ambiguous-target", says: `${what} leads to ${all.length} workloads: ${candidates.join(", ")}`, candidates };
+    return {
+      reason: "ambiguous-target",
+      says: `${what} leads to ${all.length} workloads: ${candidates.join(", ")}`,
+      candidates,
+    };
   }
   return { target: only };
 }
 
 async function byHpa(place: Place, name: string): Promise<Resolution> {
-  const hpa = await place.cluster.get({ apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler", namespace: place.namespace, name });
+  const hpa = await place.cluster.get({
+    apiVersion: "autoscaling/v2",
+    kind: "HorizontalPodAutoscaler",
+    namespace: place.namespace,
+    name,
+  });
   if (hpa === null) return notFound(`HorizontalPodAutoscaler ${place.namespace}/${name}`);
   const ref = hpa.spec?.scaleTargetRef as { kind?: string; name?: string } | undefined;
   if (!ref?.kind || !ref.name || !WORKLOAD_KINDS.includes(ref.kind)) {
-    return { reason: "unsupported-kind", says: `HorizontalPodAutoscaler ${place.namespace}/${name} scales ${ref?.kind ?? "nothing"}`, candidates: [] };
+    return {
+      reason: "unsupported-kind",
+      says: `HorizontalPodAutoscaler ${place.namespace}/${name} scales ${ref?.kind ?? "nothing"}`,
+      candidates: [],
+    };
   }
   return byKind(place, ref.kind, ref.name);
 }
 
 async function byIngress(place: Place, name: string): Promise<Resolution> {
-  const ingress = await place.cluster.get({ apiVersion: "networking.k8s.io/v1", kind: "Ingress", namespace: place.namespace, name });
+  const ingress = await place.cluster.get({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    namespace: place.namespace,
+    name,
+  });
   if (ingress === null) return notFound(`Ingress ${place.namespace}/${name}`);
   interface Backend {
     service?: { name?: string };
   }
   const rules = (ingress.spec?.rules ?? []) as { http?: { paths?: { backend?: Backend }[] } }[];
-  const backends: (Backend | undefined)[] = [ingress.spec?.defaultBackend, ...rules.flatMap((rule) => (rule.http?.paths ?? []).map((path) => path.backend))];
-  const services = [...new Set(backends.map((backend) => backend?.service?.name).filter((service) => service !== undefined))];
+  const backends: (Backend | undefined)[] = [
+    ingress.spec?.defaultBackend,
+    ...rules.flatMap((rule) => (rule.http?.paths ?? []).map((path) => path.backend)),
+  ];
+  const services = [
+    ...new Set(backends.map((backend) => backend?.service?.name).filter((service) => service !== undefined)),
+  ];
   const [only] = services;
   if (only === undefined || services.length > 1) {
     const candidates = services.map((service) => `Service ${place.namespace}/${service}`);
-    return { reason: "ambiguous-target", says: `Ingress ${place.namespace}/${name} leads to ${services.length} services: ${candidates.join(", ") || "none"}`, candidates };
+    return {
+      reason: "ambiguous-target",
+      says: `Ingress ${place.namespace}/${name} leads to ${services.length} services: ${candidates.join(", ") || "none"}`,
+      candidates,
+    };
   }
   return byService(place, only);
 }
 
 async function byClaim(place: Place, name: string): Promise<Resolution> {
   const pods = await place.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: place.namespace });
-  const mounting = pods.filter((pod) => ((pod.spec?.volumes ?? []) as { persistentVolumeClaim?: { claimName?: string } }[]).some((v) => v.persistentVolumeClaim?.claimName === name));
+  const mounting = pods.filter((pod) =>
+    ((pod.spec?.volumes ?? []) as { persistentVolumeClaim?: { claimName?: string } }[]).some(
+      (v) => v.persistentVolumeClaim?.claimName === name,
+    ),
+  );
   return onlyOwner(place, mounting, `PersistentVolumeClaim ${place.namespace}/${name}`);
 }
 
@@ -219,12 +279,24 @@ async function onlyOwner(place: Place, pods: KubeObject[], what: string): Promis
   const all = [...owners.values()];
   const [only] = all;
   if (only === undefined) return notFound(`the workload behind ${what}`);
-  if (all.length > 1) return { reason: "ambiguous-target", says: `${what} belongs to ${all.map(nameOf).join(", ")}`, candidates: all.map(nameOf) };
+  if (all.length > 1)
+    return {
+      reason: "ambiguous-target",
+      says: `${what} belongs to ${all.map(nameOf).join(", ")}`,
+      candidates: all.map(nameOf),
+    };
   return { target: only };
 }
 
 function targetOf(place: Place, object: KubeObject, apiVersion: string, kind: string): Target {
-  return { cluster: place.clusterName, apiVersion, kind, namespace: object.metadata.namespace ?? "", name: object.metadata.name, uid: object.metadata.uid };
+  return {
+    cluster: place.clusterName,
+    apiVersion,
+    kind,
+    namespace: object.metadata.namespace ?? "",
+    name: object.metadata.name,
+    uid: object.metadata.uid,
+  };
 }
 
 function target(place: Place, object: KubeObject, apiVersion: string, kind: string): Resolution {
@@ -240,6 +312,8 @@ function notFound(what: string): Resolution {
 }
 
 function ambiguous(says: string, found: KubeObject[]): Resolution {
-  const candidates = found.map((o) => nameOf({ kind: o.kind, namespace: o.metadata.namespace ?? "", name: o.metadata.name }));
+  const candidates = found.map((o) =>
+    nameOf({ kind: o.kind, namespace: o.metadata.namespace ?? "", name: o.metadata.name }),
+  );
   return { reason: "ambiguous-target", says: `${says} ${candidates.join(", ")}`, candidates };
 }

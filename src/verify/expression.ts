@@ -23,7 +23,13 @@ export function thresholdOf(expr: string): Threshold | null {
   const [left, operator, ...rest] = children;
   const right = rest.at(-1);
   const op = operator === undefined ? undefined : COMPARISONS[operator.name];
-  if (left === undefined || right === undefined || op === undefined || rest.some((child) => child.name === "BoolModifier" || child.name === "MatchingModifierClause")) return null;
+  if (
+    left === undefined ||
+    right === undefined ||
+    op === undefined ||
+    rest.some((child) => child.name === "BoolModifier" || child.name === "MatchingModifierClause")
+  )
+    return null;
   const value = numberOf(right, expr);
   return value === null ? null : { left: expr.slice(left.from, left.to), op, value };
 }
@@ -51,14 +57,18 @@ export function shortenWindows(expr: string, mostMs: number): string {
   parser.parse(expr).iterate({
     enter(node) {
       if (node.name !== "MatrixSelector") return;
-      const duration = node.node.lastChild?.name === "NumberDurationLiteralInDurationContext" ? node.node.lastChild : lastDuration(node.node);
+      const duration =
+        node.node.lastChild?.name === "NumberDurationLiteralInDurationContext"
+          ? node.node.lastChild
+          : lastDuration(node.node);
       if (duration === null) return;
       const ms = durationMs(expr.slice(duration.from, duration.to));
       if (ms !== null && ms > mostMs) cuts.push({ from: duration.from, to: duration.to });
     },
   });
   let out = expr;
-  for (const cut of cuts.sort((a, b) => b.from - a.from)) out = `${out.slice(0, cut.from)}${Math.round(mostMs / 1000)}s${out.slice(cut.to)}`;
+  for (const cut of cuts.sort((a, b) => b.from - a.from))
+    out = `${out.slice(0, cut.from)}${Math.round(mostMs / 1000)}s${out.slice(cut.to)}`;
   return out;
 }
 

@@ -13,7 +13,11 @@ export interface SymptomSettings {
 }
 
 /** Whether the alerting rule's own expression holds for this alert's target now. What cannot be told is "unknown". */
-export async function symptomOf(alert: Pick<Alert, "labels">, metrics: MetricsReader | null, settings: SymptomSettings): Promise<Symptom> {
+export async function symptomOf(
+  alert: Pick<Alert, "labels">,
+  metrics: MetricsReader | null,
+  settings: SymptomSettings,
+): Promise<Symptom> {
   const name = alertName(alert);
   const unknown = (says: string): Symptom => ({ state: "unknown", says });
   if (metrics === null) return unknown("PROMETHEUS_URL is not set: nothing is known about the symptom");
@@ -35,7 +39,9 @@ export async function ruleWindowMs(alert: Pick<Alert, "labels">, metrics: Metric
 
 /** Of several rules with one name, the one whose own labels the alert carries. */
 function ruleFor(alert: Pick<Alert, "labels">, rules: readonly AlertingRule[]): AlertingRule | null {
-  const fits = rules.filter((rule) => Object.entries(rule.labels).every(([name, value]) => value.includes("{{") || alert.labels[name] === value));
+  const fits = rules.filter((rule) =>
+    Object.entries(rule.labels).every(([name, value]) => value.includes("{{") || alert.labels[name] === value),
+  );
   return fits[0] ?? null;
 }
 
@@ -57,7 +63,8 @@ async function evaluate(alert: Pick<Alert, "labels">, rule: AlertingRule, of: As
   const mine = (await metrics.query(threshold.left)).filter((sample) => belongs(sample, alert, rule));
   const usable = mine.filter((sample) => !Number.isNaN(sample.value) && settings.now - sample.at <= settings.maxAgeMs);
   if (usable.length === 0) {
-    if (mine.length > 0) return { state: "unknown", says: `${rule.name}: too little traffic, its value is not a number` };
+    if (mine.length > 0)
+      return { state: "unknown", says: `${rule.name}: too little traffic, its value is not a number` };
     return absent(alert, rule, of);
   }
   const value = usable.map((sample) => sample.value);
@@ -74,15 +81,21 @@ async function absent(alert: Pick<Alert, "labels">, rule: AlertingRule, of: Aski
   const selectors = selectorsOf(rule.expr);
   const job = selectors.find((selector) => selector.job !== null)?.job ?? alert.labels["job"];
   if (selectors.length > 0 && selectors.every((selector) => selector.metric.startsWith("kube_")) && job !== undefined) {
-    const up = (await of.metrics.query(`up{job=${quoted(job)}}`)).filter((sample) => of.settings.now - sample.at <= of.settings.maxAgeMs);
-    if (up.length > 0 && up.every((sample) => sample.value === 1)) return { state: "gone", says: `${rule.name}: its series has ended while ${job} is being scraped` };
+    const up = (await of.metrics.query(`up{job=${quoted(job)}}`)).filter(
+      (sample) => of.settings.now - sample.at <= of.settings.maxAgeMs,
+    );
+    if (up.length > 0 && up.every((sample) => sample.value === 1))
+      return { state: "gone", says: `${rule.name}: its series has ended while ${job} is being scraped` };
   }
   return { state: "unknown", says: `${rule.name}: no data for the target` };
 }
 
 /** A series is the alert's when no label that both carry differs; labels that the rule adds are not the series'. */
 function belongs(sample: Sample, alert: Pick<Alert, "labels">, rule: AlertingRule): boolean {
-  return Object.entries(sample.labels).every(([name, value]) => name === "__name__" || name in rule.labels || alert.labels[name] === undefined || alert.labels[name] === value);
+  return Object.entries(sample.labels).every(
+    ([name, value]) =>
+      name === "__name__" || name in rule.labels || alert.labels[name] === undefined || alert.labels[name] === value,
+  );
 }
 
 function short(value: number): string {

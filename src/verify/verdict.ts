@@ -16,7 +16,9 @@ export interface Judging {
   active: "active" | "not-active" | "unknown";
 }
 
-export type Judged = { verdict: "successful" | "failed" | "inconclusive"; says: string } | { verdict: null; againMs: number };
+export type Judged =
+  | { verdict: "successful" | "failed" | "inconclusive"; says: string }
+  | { verdict: null; againMs: number };
 
 /** What the looks so far amount to. Pure. Successful needs the world, the symptom and the alert itself. */
 export function judge(of: Judging): Judged {
@@ -24,14 +26,20 @@ export function judge(of: Judging): Judged {
   const last = looks.at(-1);
   const good = looks.length - 1 - looks.findLastIndex((look) => !(look.world === "good" && look.symptom === "gone"));
   if (good >= settings.samples && of.active === "not-active") {
-    return { verdict: "successful", says: `${good} good samples in a row, the alert is no longer active: ${last?.says ?? ""}` };
+    return {
+      verdict: "successful",
+      says: `${good} good samples in a row, the alert is no longer active: ${last?.says ?? ""}`,
+    };
   }
   if (last?.world === "bad") return { verdict: "failed", says: last.says };
   if (now < of.giveUpAt) return { verdict: null, againMs: Math.max(0, Math.min(settings.everyMs, of.giveUpAt - now)) };
   if (last === undefined) return { verdict: "inconclusive", says: "nothing was seen" };
   if (last.symptom === "present") return { verdict: "failed", says: `the cause is still there: ${last.says}` };
-  if (last.world === "waiting") return { verdict: "failed", says: `the target did not become healthy in time: ${last.says}` };
-  if (last.symptom === "unknown") return { verdict: "inconclusive", says: `there was no data to tell by: ${last.says}` };
-  if (good >= settings.samples && of.active === "active") return { verdict: "failed", says: `the samples are good and the alert still fires: ${last.says}` };
+  if (last.world === "waiting")
+    return { verdict: "failed", says: `the target did not become healthy in time: ${last.says}` };
+  if (last.symptom === "unknown")
+    return { verdict: "inconclusive", says: `there was no data to tell by: ${last.says}` };
+  if (good >= settings.samples && of.active === "active")
+    return { verdict: "failed", says: `the samples are good and the alert still fires: ${last.says}` };
   return { verdict: "inconclusive", says: `${good} of ${settings.samples} good samples in a row: ${last.says}` };
 }

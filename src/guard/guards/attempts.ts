@@ -6,7 +6,8 @@ export const guard: Guard = {
   name: "attempts",
   order: 10,
   overrule: "one",
-  summary: "Holds a second automatic attempt for the same alert, and anything for an alert that keeps coming and going.",
+  summary:
+    "Holds a second automatic attempt for the same alert, and anything for an alert that keeps coming and going.",
   async evaluate({ world, incident, plan, settings, now, at }) {
     const fingerprint = incident.identity.split("@")[0] ?? "";
     const history = await world.history(fingerprint);
@@ -15,13 +16,19 @@ export const guard: Guard = {
     const attempts = history.attempts.filter((time) => now - time < automatic.withinMs).length;
     if (plan.autonomy === "auto" && !begun && attempts >= automatic.count) {
       const says = `${attempts} automatic attempt${attempts === 1 ? "" : "s"} for this alert within ${seconds(automatic.withinMs)}: a person is next`;
-      return holds("done-before", says, { expected: `less than ${automatic.count} in ${seconds(automatic.withinMs)}`, found: String(attempts) });
+      return holds("done-before", says, {
+        expected: `less than ${automatic.count} in ${seconds(automatic.withinMs)}`,
+        found: String(attempts),
+      });
     }
     // A flap is a change beyond the first firing of an episode.
     const changes = Math.max(0, history.changes.filter((time) => now - time < flaps.withinMs).length - 1);
     if (changes >= flaps.count) {
       const says = `it changed state ${changes} times within ${seconds(flaps.withinMs)}: it is flapping`;
-      return holds("flapping", says, { expected: `less than ${flaps.count} in ${seconds(flaps.withinMs)}`, found: String(changes) });
+      return holds("flapping", says, {
+        expected: `less than ${flaps.count} in ${seconds(flaps.withinMs)}`,
+        found: String(changes),
+      });
     }
     return passes("not flapping, not tried before", `less than ${flaps.count} changes`, String(changes));
   },

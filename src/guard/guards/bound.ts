@@ -10,6 +10,9 @@ export const guard: Guard = {
     const { ok, missing } = await world.bound();
     if (ok) return passes("the writer has every right that it needs", "every right", "every right");
     const says = `the writer may not ${missing}: the owner of ${target.namespace} opens it with a RoleBinding to nightshift-hands`;
-    return holds("not-bound", says, { expected: "every right that the runbook needs", found: `no right to ${missing}` });
+    return holds("not-bound", says, {
+      expected: "every right that the runbook needs",
+      found: `no right to ${missing}`,
+    });
   },
 };

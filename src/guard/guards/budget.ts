@@ -22,10 +22,22 @@ export const guard: Guard = {
       const used = entries.filter((entry) => of(entry) && now - entry.at < rate.withinMs).length;
       if (used < rate.count) continue;
       const expected = `less than ${rate.count} in ${seconds(rate.withinMs)}`;
-      return holds("budget", `${what} has had ${used} action${used === 1 ? "" : "s"} in ${seconds(rate.withinMs)}, its share is ${rate.count}`, { expected, found: String(used) });
+      return holds(
+        "budget",
+        `${what} has had ${used} action${used === 1 ? "" : "s"} in ${seconds(rate.withinMs)}, its share is ${rate.count}`,
+        { expected, found: String(used) },
+      );
     }
     const open = entries.filter((entry) => entry.open).length;
-    if (open >= budget.atOnce) return holds("at-once", `${open} actions are under way, at most ${budget.atOnce} may be`, { expected: `less than ${budget.atOnce} under way`, found: String(open) });
-    return passes("within the budget", `less than ${budget.cluster.count} in ${seconds(budget.cluster.withinMs)}`, String(entries.length));
+    if (open >= budget.atOnce)
+      return holds("at-once", `${open} actions are under way, at most ${budget.atOnce} may be`, {
+        expected: `less than ${budget.atOnce} under way`,
+        found: String(open),
+      });
+    return passes(
+      "within the budget",
+      `less than ${budget.cluster.count} in ${seconds(budget.cluster.withinMs)}`,
+      String(entries.length),
+    );
   },
 };

@@ -5,31 +5,48 @@ import { seconds } from "../words.js";
 /** A rollout of the suspected revision that is younger than this may be rolled back while it is still under way. */
 const YOUNG_MS = 60 * 60_000;
 /** Writers that are parts of the cluster or are us. Whoever else writes a spec is taken for a person. */
-const MACHINES = /^(kube-controller-manager|kube-scheduler|kubelet|nightshift|deployment-controller|horizontal-pod-autoscaler|kwok|argocd|helm-controller|kustomize-controller)/;
+const MACHINES =
+  /^(kube-controller-manager|kube-scheduler|kubelet|nightshift|deployment-controller|horizontal-pod-autoscaler|kwok|argocd|helm-controller|kustomize-controller)/;
 
 /** G12, as the design corrects it: nobody is interrupted, but the very rollout under suspicion may be taken back. */
 export const guard: Guard = {
   name: "change-in-flight",
   order: 12,
   overrule: "one",
-  summary: "Holds while a rollout or a person's change is under way, except to take back the very revision under suspicion.",
+  summary:
+    "Holds while a rollout or a person's change is under way, except to take back the very revision under suspicion.",
   async evaluate(context) {
     const { cluster, target, settings, now, incident, at } = context;
     const live = await cluster.get(target);
-    if (live === null) return holds("target-not-found", "the target is gone", { expected: "the target", found: "nothing" });
+    if (live === null)
+      return holds("target-not-found", "the target is gone", { expected: "the target", found: "nothing" });
     const asked = live.metadata.annotations?.["nightshift.dev/hold"];
-    if (asked !== undefined) return holds("change-in-flight", `its annotation nightshift.dev/hold says: ${asked.slice(0, 100)}`, { expected: "no hold", found: "a hold" });
+    if (asked !== undefined)
+      return holds("change-in-flight", `its annotation nightshift.dev/hold says: ${asked.slice(0, 100)}`, {
+        expected: "no hold",
+        found: "a hold",
+      });
     // Once our own first effect is made, the rollout that is under way is ours.
-    if (at === "effect" && (incident.run?.steps.length ?? 0) > 0) return passes("the rollout under way is this run's own", "no change by others", "this run's own");
-    if (suspect(context, live)) return passes("the change under way is the one under suspicion", "no other change", "the suspected revision");
+    if (at === "effect" && (incident.run?.steps.length ?? 0) > 0)
+      return passes("the rollout under way is this run's own", "no change by others", "this run's own");
+    if (suspect(context, live))
+      return passes("the change under way is the one under suspicion", "no other change", "the suspected revision");
     const rolling = rollout(live);
-    if (rolling !== null) return holds("change-in-flight", `a rollout is under way: ${rolling}`, { expected: "settled", found: rolling });
+    if (rolling !== null)
+      return holds("change-in-flight", `a rollout is under way: ${rolling}`, { expected: "settled", found: rolling });
     const age = now - Date.parse(live.metadata.creationTimestamp ?? "");
-    if (age < settings.change.deployAgeMs) return holds("change-in-flight", `it was created ${seconds(age)} ago`, { expected: `older than ${seconds(settings.change.deployAgeMs)}`, found: seconds(age) });
+    if (age < settings.change.deployAgeMs)
+      return holds("change-in-flight", `it was created ${seconds(age)} ago`, {
+        expected: `older than ${seconds(settings.change.deployAgeMs)}`,
+        found: seconds(age),
+      });
     const person = lastHumanWrite(live);
     if (person !== null && now - person.at < settings.change.humanWriteMs) {
       const found = `${person.manager} ${seconds(now - person.at)} ago`;
-      return holds("change-in-flight", `somebody is working on it: ${found}`, { expected: `no write by a person within ${seconds(settings.change.humanWriteMs)}`, found });
+      return holds("change-in-flight", `somebody is working on it: ${found}`, {
+        expected: `no write by a person within ${seconds(settings.change.humanWriteMs)}`,
+        found,
+      });
     }
     return passes("settled", "settled", "settled");
   },
@@ -60,7 +77,12 @@ function rollout(live: KubeObject): string | null {
 function lastHumanWrite(live: KubeObject): { manager: string; at: number } | null {
   let newest: { manager: string; at: number } | null = null;
   for (const entry of live.metadata.managedFields ?? []) {
-    if (entry.subresource !== undefined || MACHINES.test(entry.manager ?? "") || entry.fieldsV1?.["f:spec"] === undefined) continue;
+    if (
+      entry.subresource !== undefined ||
+      MACHINES.test(entry.manager ?? "") ||
+      entry.fieldsV1?.["f:spec"] === undefined
+    )
+      continue;
     const at = Date.parse(entry.time ?? "");
     if (!Number.isNaN(at) && (newest === null || at > newest.at)) newest = { manager: entry.manager ?? "somebody", at };
   }

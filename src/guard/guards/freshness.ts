@@ -21,7 +21,11 @@ export const guard: Guard = {
     const values = { expected: `${what} at most ${seconds(limit)} ago`, found: `${seconds(age)} ago` };
     if (age < -SKEW_MS) return holds("stale", `${what} ${seconds(-age)} in the future: the clocks disagree`, values);
     const ahead = firing.find((alert) => Date.parse(alert.startsAt) - now > SKEW_MS);
-    if (ahead) return holds("stale", `the alert starts in the future (${ahead.startsAt}): the clocks disagree`, { expected: "a start in the past", found: ahead.startsAt });
+    if (ahead)
+      return holds("stale", `the alert starts in the future (${ahead.startsAt}): the clocks disagree`, {
+        expected: "a start in the past",
+        found: ahead.startsAt,
+      });
     if (age > limit) return holds("stale", `${what} ${seconds(age)} ago, more than ${seconds(limit)}`, values);
     return passes("fresh", values.expected, values.found);
   },

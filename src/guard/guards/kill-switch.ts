@@ -9,7 +9,11 @@ export const guard: Guard = {
   summary: "Holds everything while a person has paused it, or while the control ConfigMap cannot be read.",
   async evaluate({ world, target, runbook, now }) {
     const control = await world.control();
-    if (control.state === "unreadable") return holds("paused", `stopped: ${control.why}`, { expected: "a readable control ConfigMap", found: control.why });
+    if (control.state === "unreadable")
+      return holds("paused", `stopped: ${control.why}`, {
+        expected: "a readable control ConfigMap",
+        found: control.why,
+      });
     const covers = (pause: Pause) =>
       pause.scope === "all" ||
       pause.scope === `cluster:${target.cluster}` ||
@@ -18,6 +22,9 @@ export const guard: Guard = {
     const active = control.pauses.find((pause) => covers(pause) && (pause.until === null || pause.until > now));
     if (active === undefined) return passes("nothing is paused here", "no pause", "none");
     const until = active.until === null ? "until somebody resumes it" : `until ${new Date(active.until).toISOString()}`;
-    return holds("paused", `${active.by} paused ${active.scope} ${until}: ${active.why}`, { expected: `no pause for ${nameOf(target)}`, found: active.scope });
+    return holds("paused", `${active.by} paused ${active.scope} ${until}: ${active.why}`, {
+      expected: `no pause for ${nameOf(target)}`,
+      found: active.scope,
+    });
   },
 };

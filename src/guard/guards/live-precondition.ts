@@ -6,7 +6,8 @@ export const guard: Guard = {
   name: "live-precondition",
   order: 6,
   overrule: "one",
-  summary: "Holds unless an Alertmanager says now that the alert fires, and the target is the very object that was planned for.",
+  summary:
+    "Holds unless an Alertmanager says now that the alert fires, and the target is the very object that was planned for.",
   async evaluate({ incident, world, target, cluster }) {
     let unknown = false;
     let active = false;
@@ -17,13 +18,26 @@ export const guard: Guard = {
       if (activity === "unknown") unknown = true;
     }
     if (!active) {
-      if (unknown) return holds("unavailable", "no Alertmanager could be asked whether it still fires", { expected: "active", found: "cannot be asked" });
+      if (unknown)
+        return holds("unavailable", "no Alertmanager could be asked whether it still fires", {
+          expected: "active",
+          found: "cannot be asked",
+        });
       return holds("not-active", "no Alertmanager says that it fires", { expected: "active", found: "not active" });
     }
     const live = await cluster.get(target);
-    if (live === null) return holds("target-not-found", `${nameOf(target)} is gone`, { expected: target.uid, found: "nothing" });
-    if (live.metadata.uid !== target.uid) return holds("changed-world", `${nameOf(target)} is another object by now`, { expected: target.uid, found: live.metadata.uid });
-    if (live.metadata.deletionTimestamp !== undefined) return holds("changed-world", `${nameOf(target)} is being deleted`, { expected: "an object that stays", found: "being deleted" });
+    if (live === null)
+      return holds("target-not-found", `${nameOf(target)} is gone`, { expected: target.uid, found: "nothing" });
+    if (live.metadata.uid !== target.uid)
+      return holds("changed-world", `${nameOf(target)} is another object by now`, {
+        expected: target.uid,
+        found: live.metadata.uid,
+      });
+    if (live.metadata.deletionTimestamp !== undefined)
+      return holds("changed-world", `${nameOf(target)} is being deleted`, {
+        expected: "an object that stays",
+        found: "being deleted",
+      });
     return passes("the alert fires, the target is the same", "active, same object", "active, same object");
   },
 };

@@ -16,19 +16,34 @@ export const guard: Guard = {
     const found = `${view.newly.length} of ${view.managed ?? "unknown"} workloads`;
     const expected = `less than ${storm.workloads} newly firing in ${seconds(storm.withinMs)}`;
     const cause = suspectedCause(view);
-    if (cause !== null && cause.namespace === target.namespace && cause.name === target.name && cause.kind === target.kind) {
+    if (
+      cause !== null &&
+      cause.namespace === target.namespace &&
+      cause.name === target.name &&
+      cause.kind === target.kind
+    ) {
       return passes("this workload began well before the others: it is the likely cause", expected, found);
     }
     const tripped = why(view, storm);
-    if (tripped !== null) return holds("storm", tripped + (cause === null ? "" : `; ${cause.kind} ${cause.namespace}/${cause.name} began first`), { expected, found });
-    if (view.openSince !== null) return holds("storm", `a storm has been going on; it is over after ${seconds(storm.quietMs)} of quiet`, { expected, found: "not yet quiet" });
+    if (tripped !== null)
+      return holds(
+        "storm",
+        tripped + (cause === null ? "" : `; ${cause.kind} ${cause.namespace}/${cause.name} began first`),
+        { expected, found },
+      );
+    if (view.openSince !== null)
+      return holds("storm", `a storm has been going on; it is over after ${seconds(storm.quietMs)} of quiet`, {
+        expected,
+        found: "not yet quiet",
+      });
     return passes("no storm", expected, found);
   },
 };
 
 function why(view: StormView, storm: { workloads: number; share: number; withinMs: number }): string | null {
   const { newly } = view;
-  if (view.nodes > 0 && view.nodesNotReady >= Math.max(2, Math.ceil(view.nodes * 0.1))) return `${view.nodesNotReady} of ${view.nodes} nodes are not ready`;
+  if (view.nodes > 0 && view.nodesNotReady >= Math.max(2, Math.ceil(view.nodes * 0.1)))
+    return `${view.nodesNotReady} of ${view.nodes} nodes are not ready`;
   if (newly.length < storm.workloads) return null;
   const namespaces = new Set(newly.map((w) => `${w.cluster}/${w.namespace}`)).size;
   // Where the workloads could not be counted, their share cannot be told, and telling too much costs less than too little.
