@@ -1,0 +1,120 @@
+import { isDeepStrictEqual } from "node:util";
+import { type Kind, kindNamed, type Raw } from "../kinds.js";
+import { seconds } from "../objects.js";
+import type { World } from "../world.js";
+
+/** What the controllers share: owners, status writes, events. Controllers write by the same rules as everybody. */
+
+export const MANAGER = "kube-controller-manager";
+
+/** Objects of a kind whose controller is `owner`. */
+export function ownedBy(world: World, owner: Raw, kind: Kind): Raw[] {
+  return world.store
+    .list(kind, owner.metadata.namespace)
+    .filter((object) =>
+      ((object.metadata.ownerReferences ?? []) as Raw[]).some(
+        (reference) => reference.controller && reference.uid === owner.metadata.uid,
+      ),
+    );
+}
+
+export function ownerReference(owner: Raw): Raw {
+  return {
+    apiVersion: owner.apiVersion,
+    kind: owner.kind,
+    name: owner.metadata.name,
+    uid: owner.metadata.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
+}
+
+/** Writes status and annotations of an object as they should be; nothing where they are so already. */
+export function writeStatus(world: World, object: Raw, to: { status: Raw; annotations?: Raw; manager?: string }): Raw {
+  const annotations = to.annotations ?? object.metadata.annotations;
+  if (isDeepStrictEqual(object.status, to.status) && isDeepStrictEqual(object.metadata.annotations, annotations))
+    return object;
+  const kind = kindNamed(object.kind);
+  const place = { kind, namespace: object.metadata.namespace ?? "", name: object.metadata.name, subresource: "status" };
+  const metadata = { ...object.metadata, ...(annotations === undefined ? {} : { annotations }) };
+  return world.objects.replace(
+    { ...place, manager: to.manager ?? MANAGER, dryRun: false },
+    { ...object, metadata, status: to.status },
+  );
+}
+
+export function update(world: World, object: Raw): Raw {
+  const place = {
+    kind: kindNamed(object.kind),
+    namespace: object.metadata.namespace ?? "",
+    name: object.metadata.name,
+    subresource: "",
+  };
+  return world.objects.replace({ ...place, manager: MANAGER, dryRun: false }, object);
+}
+
+export function create(world: World, object: Raw): Raw {
+  const place = {
+    kind: kindNamed(object.kind),
+    namespace: object.metadata.namespace ?? "",
+    name: object.metadata.name ?? "",
+    subresource: "",
+  };
+  return world.objects.create({ ...place, manager: MANAGER, dryRun: false }, object);
+}
+
+export function remove(world: World, object: Raw): void {
+  const kind = kindNamed(object.kind);
+  world.objects.remove(
+    {
+      kind,
+      namespace: object.metadata.namespace ?? "",
+      name: object.metadata.name,
+      subresource: "",
+      manager: MANAGER,
+      dryRun: false,
+    },
+    {},
+  );
+}
+
+/** Writes an Event, or counts the same one up. */
+export function emit(
+  world: World,
+  about: Raw,
+  event: { type?: "Normal" | "Warning"; reason: string; message: string; component: string },
+): void {
+  const kind = kindNamed("Event");
+  const now = seconds(world.clock.now());
+  const { name, uid, resourceVersion } = about.metadata;
+  const namespace = about.metadata.namespace ?? "default";
+  const same = world.store
+    .list(kind, namespace)
+    .find(
+      (old) =>
+        old.involvedObject.uid === uid &&
+        old.reason === event.reason &&
+        old.message === event.message &&
+        old.source?.component === event.component,
+    );
+  if (same !== undefined) {
+    world.store.put(kind, { ...same, count: same.count + 1, lastTimestamp: now });
+    return;
+  }
+  world.store.put(kind, {
+    kind: "Event",
+    apiVersion: "v1",
+    metadata: { name: `${name}.${world.ids.hex()}`, namespace, uid: world.ids.uid(), creationTimestamp: now },
+    involvedObject: { kind: about.kind, namespace, name, uid, apiVersion: about.apiVersion, resourceVersion },
+    reason: event.reason,
+    message: event.message,
+    source: { component: event.component },
+    firstTimestamp: now,
+    lastTimestamp: now,
+    count: 1,
+    type: event.type ?? "Normal",
+    eventTime: null,
+    reportingComponent: event.component,
+    reportingInstance: "",
+  });
+}
