@@ -2,16 +2,25 @@ import {
   ChangedWorld,
   type Change,
   type ClusterReader,
+  configurationOf,
+  contentDigest,
   defineRemedy,
   digestOf,
+  imageList,
+  imagesText,
   type Json,
   type JsonPatchOp,
   type KubeObject,
   type Look,
   nameOf,
+  newestWriter,
   type PlanContext,
+  rolloutState,
   skip,
+  span,
   type Target,
+  templateDifferences,
+  withoutHash,
   z,
 } from "../src/runbook.js";
 
@@ -26,9 +35,6 @@ import {
 const REVISION = "deployment.kubernetes.io/revision";
 const HISTORY = "deployment.kubernetes.io/revision-history";
 const CAUSE = "kubernetes.io/change-cause";
-const HASH_LABEL = "pod-template-hash";
-/** A ConfigMap written this shortly before the new revision came with it. */
-const SAME_RELEASE_MS = 60_000;
 
 interface Revision {
   number: number;
@@ -107,7 +113,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const template = await templateOf(target, chosen, cluster);
     const refused = (await imageGone(target, template, cluster)) ?? migrated(name, deployment, template);
     if (refused !== null) return refused;
-    const config = await configOf({
+    const config = await configurationOf({
       target,
       template,
       cluster,
@@ -135,8 +141,8 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
         uid: target.uid,
       },
       field: "/spec/template",
-      from: `revision ${current.number} (${images(deployment.spec.template)})`,
-      to: `revision ${chosen.number} (${images(template)})`,
+      from: `revision ${current.number} (${imagesText(deployment.spec.template)})`,
+      to: `revision ${chosen.number} (${imagesText(template)})`,
       // What was looked at binds the approval: the template, and the configuration that it would run with.
       fromDigest: digestOf([fromTemplate, config.found]),
       toDigest: toTemplate,
@@ -154,7 +160,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       facts,
       evidence: [
         `revision ${chosen.number} ran ${span(ranFor(chosen, sets, now))} before revision ${current.number} was rolled out`,
-        ...differences(deployment.spec.template, template),
+        ...templateDifferences(deployment.spec.template, template),
         ...young,
         ...config.notes,
         ...(helm === undefined ? [] : [helm.says]),
@@ -199,7 +205,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
         says: `${nameOf(target)}: its template is no longer the one of revision ${plan.facts.toRevision}: somebody or something changed it`,
       };
     }
-    const world = await rollout(target, live, cluster, memo);
+    const world = await rolloutState(target, live, cluster, memo);
     const seen = await symptom();
     const look: Look = {
       world: world.state,
@@ -251,7 +257,7 @@ function ownedElsewhere(
   if (owner === undefined) return null;
   const name = nameOf(context.target);
   if (owner.kind === "argo-cd" || owner.kind === "flux") {
-    const handOff = `${name}: set its pod template back to revision ${of.chosen.number}.\nNow (revision ${of.current.number}): ${images(of.deployment.spec?.template)}\nSee it with: kubectl -n ${context.target.namespace} rollout history deployment/${context.target.name} --revision=${of.chosen.number}\nCommit that change in Git and let it sync.`;
+    const handOff = `${name}: set its pod template back to revision ${of.chosen.number}.\nNow (revision ${of.current.number}): ${imagesText(of.deployment.spec?.template)}\nSee it with: kubectl -n ${context.target.namespace} rollout history deployment/${context.target.name} --revision=${of.chosen.number}\nCommit that change in Git and let it sync.`;
     return skip(
       "owned-by-gitops",
       `${owner.says}: rolling ${name} back here would be undone; revert it in Git`,
@@ -313,126 +319,6 @@ function migrated(name: string, deployment: KubeObject, template: KubeObject["sp
   );
 }
 
-interface ConfigRef {
-  kind: "ConfigMap" | "Secret";
-  name: string;
-  /** Keys that are read; null for all of them. */
-  keys: Set<string> | null;
-  optional: boolean;
-}
-
-interface ConfigQuestion {
-  target: Target;
-  template: KubeObject["spec"];
-  cluster: ClusterReader;
-  /** Creation of the revision that runs now, and of the one to go back to. */
-  window: { from: number; to: number };
-}
-
-/** What the template to go back to reads must be there, and must not have changed since it last ran. */
-async function configOf(q: ConfigQuestion) {
-  const found: Facts["config"] = [];
-  const notes: string[] = [];
-  for (const ref of references(q.template)) {
-    const name = `${ref.kind} ${q.target.namespace}/${ref.name}`;
-    let object: KubeObject | null;
-    try {
-      object = await q.cluster.get({ apiVersion: "v1", kind: ref.kind, namespace: q.target.namespace, name: ref.name });
-    } catch (error) {
-      if ((error as { status?: unknown }).status !== 403) throw error;
-      notes.push(`${name} not checked: no right to read it`);
-      continue;
-    }
-    if (object === null) {
-      if (ref.optional) continue;
-      return skip("config-gone", `${name} is gone, and the earlier revision needs it: put it back first`);
-    }
-    const changed = changedSince(object, ref.keys, q.window);
-    if (changed !== null) {
-      return skip(
-        "config-changed",
-        `${name} changed at ${changed.at}${changed.by === "" ? "" : ` (${changed.by})`}, after the earlier revision last ran: rolling back the pods would not roll that back; decide about both`,
-      );
-    }
-    found.push({ kind: ref.kind, name: ref.name, digest: contentDigest(object) });
-  }
-  if (found.length > 0)
-    notes.push(`configuration unchanged: ${found.map((one) => `${one.kind} ${one.name}`).join(", ")}`);
-  return { found, notes };
-}
-
-/** A Secret's content never leaves it, not even as a hash: when its data were written says enough. */
-function contentDigest(object: KubeObject): string {
-  if (object.kind !== "Secret") return digestOf([object["data"] ?? null, object["binaryData"] ?? null]);
-  const writes = (object.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined);
-  return digestOf([object.metadata.uid, ...writes.map((entry) => `${entry.manager ?? ""} ${entry.time ?? ""}`)]);
-}
-
-/** The newest write of a key that is read, later than the release that is to be taken back began. */
-function changedSince(
-  object: KubeObject,
-  keys: Set<string> | null,
-  window: ConfigQuestion["window"],
-): { at: string; by: string } | null {
-  const late = (time: string | undefined) => {
-    const at = Date.parse(time ?? "");
-    return at > window.from || (at > window.to && window.from - at < SAME_RELEASE_MS);
-  };
-  if (late(object.metadata.creationTimestamp)) return { at: object.metadata.creationTimestamp ?? "", by: "created" };
-  for (const entry of object.metadata.managedFields ?? []) {
-    if (!late(entry.time)) continue;
-    const data = {
-      ...(entry.fieldsV1?.["f:data"] as object | undefined),
-      ...(entry.fieldsV1?.["f:binaryData"] as object | undefined),
-    };
-    const written = Object.keys(data)
-      .filter((key) => key.startsWith("f:"))
-      .map((key) => key.slice(2));
-    if (written.length === 0) continue;
-    if (keys === null || written.some((key) => keys.has(key))) return { at: entry.time ?? "", by: entry.manager ?? "" };
-  }
-  return null;
-}
-
-/** Every ConfigMap and Secret that a pod template names. */
-function references(template: KubeObject["spec"]): ConfigRef[] {
-  const refs = new Map<string, ConfigRef>();
-  const add = (
-    kind: ConfigRef["kind"],
-    name: string | undefined,
-    of: { key?: string | undefined; optional?: boolean | undefined },
-  ) => {
-    if (!name) return;
-    const known = refs.get(`${kind}/${name}`) ?? { kind, name, keys: new Set<string>(), optional: true };
-    if (of.key === undefined) known.keys = null;
-    else known.keys?.add(of.key);
-    if (!of.optional) known.optional = false;
-    refs.set(`${kind}/${name}`, known);
-  };
-  const spec = template?.spec ?? {};
-  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
-    for (const env of container.env ?? []) {
-      const { configMapKeyRef, secretKeyRef } = env.valueFrom ?? {};
-      add("ConfigMap", configMapKeyRef?.name, configMapKeyRef ?? {});
-      add("Secret", secretKeyRef?.name, secretKeyRef ?? {});
-    }
-    for (const source of container.envFrom ?? []) {
-      add("ConfigMap", source.configMapRef?.name, { optional: source.configMapRef?.optional });
-      add("Secret", source.secretRef?.name, { optional: source.secretRef?.optional });
-    }
-  }
-  for (const volume of spec.volumes ?? []) {
-    add("ConfigMap", volume.configMap?.name, { optional: volume.configMap?.optional });
-    add("Secret", volume.secret?.secretName, { optional: volume.secret?.optional });
-    for (const source of volume.projected?.sources ?? []) {
-      add("ConfigMap", source.configMap?.name, { optional: source.configMap?.optional });
-      add("Secret", source.secret?.name, { optional: source.secret?.optional });
-    }
-  }
-  for (const pull of spec.imagePullSecrets ?? []) add("Secret", pull.name, { optional: true });
-  return [...refs.values()];
-}
-
 interface Swap {
   target: Target;
   cluster: ClusterReader;
@@ -482,7 +368,7 @@ async function swap(s: Swap) {
       const found = digestOf(live.spec?.template);
       if (found === s.from) return null;
       if (found === s.digest) return `${nameOf(target)} has the template to go back to already: somebody else did it`;
-      return `${nameOf(target)}: its pod template is no longer the one that was approved (${images(live.spec?.template)})`;
+      return `${nameOf(target)}: its pod template is no longer the one that was approved (${imagesText(live.spec?.template)})`;
     },
     patch(live: KubeObject): JsonPatchOp[] {
       const path = `/metadata/annotations/${CAUSE.replace("/", "~1")}`;
@@ -494,108 +380,6 @@ async function swap(s: Swap) {
   };
 }
 
-function newestWriter(object: KubeObject): string {
-  const entries = (object.metadata.managedFields ?? []).filter((entry) => entry.fieldsV1?.["f:data"] !== undefined);
-  const newest = entries.sort((a, b) => Date.parse(b.time ?? "") - Date.parse(a.time ?? ""))[0];
-  const keys = Object.keys((newest?.fieldsV1?.["f:data"] as object | undefined) ?? {})
-    .filter((key) => key.startsWith("f:"))
-    .map((key) => key.slice(2));
-  return newest === undefined
-    ? ""
-    : ` (by ${newest.manager ?? "somebody"}${keys.length > 0 && keys.length < 6 ? `, keys ${keys.join(", ")}` : ""})`;
-}
-
-/** The rollout as `kubectl rollout status` judges it, and no new restarts since the last look. */
-async function rollout(
-  target: Target,
-  live: KubeObject,
-  cluster: ClusterReader,
-  memo: Json,
-): Promise<{ state: Look["world"]; says: string; memo: Json }> {
-  const want = live.spec?.replicas ?? 1;
-  const s = (live.status ?? {}) as {
-    observedGeneration?: number;
-    replicas?: number;
-    updatedReplicas?: number;
-    availableReplicas?: number;
-    conditions?: { type: string; reason?: string }[];
-  };
-  const pods = (await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })).filter((pod) =>
-    belongs(pod, live),
-  );
-  const restarts = pods.reduce(
-    (sum, pod) =>
-      sum +
-      ((pod.status?.containerStatuses ?? []) as { restartCount?: number }[]).reduce(
-        (n, c) => n + (c.restartCount ?? 0),
-        0,
-      ),
-    0,
-  );
-  const before = (memo as { restarts?: number } | null)?.restarts;
-  const says = `rollout ${s.availableReplicas ?? 0}/${want}`;
-  const next = { restarts };
-  if ((s.observedGeneration ?? 0) < (live.metadata.generation ?? 0))
-    return { state: "waiting", says: `${says}, not yet seen by the controller`, memo: next };
-  if ((s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded"))
-    return { state: "bad", says: `${says}, its progress deadline has passed`, memo: next };
-  const complete =
-    (s.updatedReplicas ?? 0) === want && (s.replicas ?? 0) === want && (s.availableReplicas ?? 0) === want;
-  if (!complete) return { state: "waiting", says, memo: next };
-  if (before !== undefined && restarts > before)
-    return { state: "waiting", says: `${says}, ${restarts - before} new restarts`, memo: next };
-  return { state: "good", says: `${says}, no new restarts`, memo: next };
-}
-
-/** Whether a pod is picked by the Deployment's own selector. */
-function belongs(pod: KubeObject, deployment: KubeObject): boolean {
-  const labels = pod.metadata.labels ?? {};
-  const wanted = (deployment.spec?.selector?.matchLabels ?? {}) as Record<string, string>;
-  return Object.keys(wanted).length > 0 && Object.entries(wanted).every(([key, value]) => labels[key] === value);
-}
-
-function withoutHash(template: KubeObject["spec"]): KubeObject["spec"] {
-  const copy = structuredClone(template ?? {});
-  if (copy.metadata?.labels) delete copy.metadata.labels[HASH_LABEL];
-  return copy;
-}
-
 function pick(revision: Revision): { name: string; uid: string; createdAt: string } {
   return { name: revision.name, uid: revision.uid, createdAt: revision.createdAt };
-}
-
-function imageList(template: KubeObject["spec"]): string[] {
-  return ((template?.spec?.containers ?? []) as { image?: string }[]).map((c) => c.image ?? "");
-}
-
-function images(template: KubeObject["spec"]): string {
-  return imageList(template).join(", ") || "no image";
-}
-
-/** In words, never with a value of the environment: it may be a secret. */
-function differences(from: KubeObject["spec"], to: KubeObject["spec"]): string[] {
-  const lines: string[] = [];
-  const was = imageList(from);
-  imageList(to).forEach((image, i) => {
-    if (was[i] !== image) lines.push(`image ${was[i] ?? "none"} → ${image}`);
-  });
-  const env = (template: KubeObject["spec"]) =>
-    new Map(
-      ((template?.spec?.containers ?? []) as { env?: { name: string }[] }[]).flatMap((c) =>
-        (c.env ?? []).map((e) => [e.name, digestOf(e)] as const),
-      ),
-    );
-  const [before, after] = [env(from), env(to)];
-  const names = [...new Set([...before.keys(), ...after.keys()])].filter(
-    (name) => before.get(name) !== after.get(name),
-  );
-  if (names.length > 0) lines.push(`environment: ${names.slice(0, 8).join(", ")} (values not shown)`);
-  return lines;
-}
-
-function span(ms: number): string {
-  if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
-  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
-  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`;
-  return `${Math.round(ms / 86_400_000)} d`;
 }

@@ -33,6 +33,7 @@ import { createFactStore } from "./store/facts.js";
 import { createRecordStore } from "./store/records.js";
 import { connectRedis, untilReady } from "./store/redis.js";
 import { sweep } from "./sweep.js";
+import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
 
 const PRESENT_MS = 1000;
@@ -85,7 +86,12 @@ async function start(
       `NIGHTSHIFT_CLUSTER: expected one of ${policy.clusters.map((c) => c.name).join(", ")}, found ${JSON.stringify(cluster)}`,
     ]);
   }
-  const metrics = createMetrics({ guards: guards.map((g) => g.name), runbooks: [...runbooks.keys()] });
+  const metrics = createMetrics({
+    guards: guards.map((g) => g.name),
+    runbooks: [...runbooks.keys()],
+    outcomes,
+    reasons: reasonNames,
+  });
   const hands = config.role !== "front";
   const front = config.role !== "hands";
 

@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { iso, systemClock } from "./clock.js";
 
 /** A JSON logger: constant message, fields beside it. */
 export interface Log {
@@ -54,7 +55,7 @@ export function createLog(level: string, stream?: { write(line: string): void })
   const options = {
     level,
     base: null,
-    timestamp: () => `,"time":"${new Date(Date.now()).toISOString()}"`,
+    timestamp: () => `,"time":"${iso(systemClock.now())}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths, censor: "[redacted]" },
     hooks: {

@@ -1,6 +1,5 @@
 /** Every metric, declared once: closed label sets, every series from zero. Never a pod, target or alert name as a label. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
-import { outcomes, reasonNames } from "./record/reasons.js";
 
 export const webhookAnswers = ["202", "400", "401", "413", "415", "503"] as const;
 export const alertResults = ["accepted", "rejected"] as const;
@@ -14,7 +13,12 @@ export const jobResults = ["done", "again", "retried", "failed"] as const;
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** A registry of its own per application, so that tests can run several side by side. */
-export function createMetrics(options: { guards: readonly string[]; runbooks: readonly string[] }) {
+export function createMetrics(options: {
+  guards: readonly string[];
+  runbooks: readonly string[];
+  outcomes: readonly string[];
+  reasons: readonly string[];
+}) {
   const registry = new Registry();
   const registers = [registry];
   const counter = <L extends string>(name: string, help: string, labels: Record<L, readonly string[]>) => {
@@ -39,8 +43,8 @@ export function createMetrics(options: { guards: readonly string[]; runbooks: re
       decision: decisionKinds,
     }),
     outcomes: counter("nightshift_incident_outcomes_total", "How incidents ended.", {
-      outcome: outcomes,
-      reason: [...reasonNames, "none"],
+      outcome: options.outcomes,
+      reason: [...options.reasons, "none"],
     }),
     incidents: new Gauge({ name: "nightshift_incidents", help: "Incidents that the sweep looks after.", registers }),
     guards: counter("nightshift_guard_verdicts_total", "Verdicts of guards.", {

@@ -15,6 +15,8 @@ export { nameOf, refOf } from "./cluster.js";
 export type { Owner } from "./owner/owner.js";
 export type { Reason } from "./record/reasons.js";
 export type { Target } from "./target/target.js";
+export { configurationOf, contentDigest, newestWriter } from "./kit/configuration.js";
+export { imageList, imagesText, rolloutState, span, templateDifferences, withoutHash } from "./kit/rollout.js";
 export { digestOf } from "./plan/digest.js";
 export { z };
 

@@ -169,7 +169,7 @@ function faultOf(error: z.ZodError, value: unknown, otherwise: string): [field: 
   for (const key of path)
     found = typeof found === "object" && found !== null ? (found as Record<string, unknown>)[key] : undefined;
   const message = issue?.message ?? "unusable";
-  const expected = /^expected/.test(message)
+  const expected = message.startsWith("expected")
     ? message
     : message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
   return [path.map((part) => inert(part, 60)).join(".") || otherwise || "alert", `${expected}, found ${shown(found)}`];

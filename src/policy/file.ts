@@ -86,7 +86,7 @@ function shapeFaults(reading: Reading, error: z.ZodError): void {
     const found = reading.document.getIn(path as unknown[]);
     const shown =
       found === undefined ? "nothing" : isNode(found) ? JSON.stringify(found.toJSON()) : JSON.stringify(found);
-    const message = /^expected/.test(issue.message)
+    const message = issue.message.startsWith("expected")
       ? issue.message
       : issue.message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
     const says = /found/.test(message) ? message : `${message}, found ${(shown ?? "nothing").slice(0, 80)}`;

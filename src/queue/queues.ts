@@ -7,7 +7,7 @@ import {
   WaitingError,
   Worker,
 } from "bullmq";
-import type { Clock } from "../clock.js";
+import { type Clock, systemClock } from "../clock.js";
 import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Metrics } from "../metrics.js";
@@ -196,6 +196,6 @@ async function putBack(job: BullJob, token: string | undefined, inMs: number): P
     await job.moveToWait(token);
     throw new WaitingError();
   }
-  await job.moveToDelayed(Date.now() + inMs, token);
+  await job.moveToDelayed(systemClock.now() + inMs, token);
   throw new DelayedError();
 }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,7 +32,10 @@ export function planeMissing(): string | null {
   const cache =
     process.env["TESTPLANE_BIN"] ??
     join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "nightshift-testplane");
-  if (!existsSync(cache))
+  const built =
+    existsSync(join(cache, "plane")) ||
+    (existsSync(cache) && readdirSync(cache).some((name) => existsSync(join(cache, name, "plane"))));
+  if (!built)
     return "the control plane of test/cluster is not built: run test/cluster/build (needs Go, seven minutes, once) or set KUBECONFIG_REAL";
   return null;
 }

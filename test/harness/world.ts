@@ -34,8 +34,15 @@ export async function startWorld(options: WorldOptions) {
   const pager: PagerDutyStandIn = await startPagerDuty();
   const slack: SlackStandIn = await startSlack();
   const prometheus: PrometheusStandIn = await startPrometheusStandIn(() => Date.now());
-  const alertmanager: Running = await startAlertmanager({ webhook: `http://127.0.0.1:${port}/webhooks/alertmanager`, token: TOKEN });
-  const k: KubernetesClient = await createKubernetes({ kubeconfig: options.kubeconfig, clock: systemClock, fieldManager: "kubectl-test" });
+  const alertmanager: Running = await startAlertmanager({
+    webhook: `http://127.0.0.1:${port}/webhooks/alertmanager`,
+    token: TOKEN,
+  });
+  const k: KubernetesClient = await createKubernetes({
+    kubeconfig: options.kubeconfig,
+    clock: systemClock,
+    fieldManager: "kubectl-test",
+  });
   const own = options.namespace ?? OWN;
   await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: own } }).catch(() => undefined);
   writeFileSync(join(dir, "policy.yaml"), options.policy);
@@ -82,7 +89,14 @@ export async function startWorld(options: WorldOptions) {
     },
     async stop() {
       await app.stop();
-      await Promise.allSettled([alertmanager.stop(), redis.stop(), pager.stop(), slack.stop(), prometheus.stop(), k.close()]);
+      await Promise.allSettled([
+        alertmanager.stop(),
+        redis.stop(),
+        pager.stop(),
+        slack.stop(),
+        prometheus.stop(),
+        k.close(),
+      ]);
       rmSync(dir, { recursive: true, force: true });
     },
     /** Fires an alert at the real Alertmanager; it goes on until it is resolved. */
@@ -98,14 +112,30 @@ export async function startWorld(options: WorldOptions) {
     },
     async incident(what: string, test: (record: IncidentRecord) => boolean, ms = 60_000): Promise<IncidentRecord> {
       return until(what, async () => (await this.incidents()).find(test), ms).catch(async (error: unknown) => {
-        throw new Error(`${(error as Error).message}; incidents: ${JSON.stringify((await this.incidents()).map((r) => ({ id: r.id, state: r.state, reason: r.reason, says: r.says, timeline: r.timeline.map((t) => t.says) })), null, 1)}`);
+        throw new Error(
+          `${(error as Error).message}; incidents: ${JSON.stringify(
+            (await this.incidents()).map((r) => ({
+              id: r.id,
+              state: r.state,
+              reason: r.reason,
+              says: r.says,
+              timeline: r.timeline.map((t) => t.says),
+            })),
+            null,
+            1,
+          )}`,
+        );
       });
     },
   };
 }
 
 async function postAlert(url: string, alert: Record<string, unknown>): Promise<void> {
-  const answer = await fetch(`${url}/api/v2/alerts`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify([alert]) });
+  const answer = await fetch(`${url}/api/v2/alerts`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify([alert]),
+  });
   if (!answer.ok) throw new Error(`Alertmanager refused the alert: ${answer.status} ${await answer.text()}`);
 }
 
@@ -115,16 +145,40 @@ export async function deploy(k: KubernetesClient, of: { namespace: string; name:
   const labels = { app: of.name };
   const template = {
     metadata: { labels },
-    spec: { containers: [{ name: "main", image: `registry.example/${of.name}:${of.tag}`, env: [{ name: "RELEASE", value: of.tag }], envFrom: [{ configMapRef: { name: `${of.name}-config` } }] }] },
+    spec: {
+      containers: [
+        {
+          name: "main",
+          image: `registry.example/${of.name}:${of.tag}`,
+          env: [{ name: "RELEASE", value: of.tag }],
+          envFrom: [{ configMapRef: { name: `${of.name}-config` } }],
+        },
+      ],
+    },
   };
   if ((await k.get(ref)) !== null) {
     await k.jsonPatch(ref, [{ op: "replace", path: "/spec/template", value: template }]);
     return;
   }
   await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: of.namespace } }).catch(() => undefined);
-  await k.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: `${of.name}-config`, namespace: of.namespace }, data: { LEVEL: "info" } });
-  await k.create({ apiVersion: "v1", kind: "Service", metadata: { name: `${of.name}-service`, namespace: of.namespace }, spec: { selector: labels, ports: [{ port: 80 }] } });
-  await k.create({ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: of.name, namespace: of.namespace }, spec: { replicas: 2, progressDeadlineSeconds: 600, selector: { matchLabels: labels }, template } });
+  await k.create({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: `${of.name}-config`, namespace: of.namespace },
+    data: { LEVEL: "info" },
+  });
+  await k.create({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: `${of.name}-service`, namespace: of.namespace },
+    spec: { selector: labels, ports: [{ port: 80 }] },
+  });
+  await k.create({
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: of.name, namespace: of.namespace },
+    spec: { replicas: 2, progressDeadlineSeconds: 600, selector: { matchLabels: labels }, template },
+  });
 }
 
 /** Good release, then a bad one; settles with the bad pods crashing. */
@@ -157,7 +211,16 @@ ${rule}
 }
 
 /** Teaches the stand-in a HighErrorRate rule whose value follows `share`. */
-export function errorRate(prometheus: PrometheusStandIn, share: (labels: { namespace: string; service: string }) => number, targets: { namespace: string; service: string }[]): void {
-  prometheus.rules.push({ name: "HighErrorRate", query: 'sum by (namespace, service) (errors:rate1m) / sum by (namespace, service) (requests:rate1m) > 0.05' });
-  prometheus.answer((expr) => (expr.includes("errors:rate1m") ? targets.map((labels) => ({ metric: labels, value: share(labels) })) : null));
+export function errorRate(
+  prometheus: PrometheusStandIn,
+  share: (labels: { namespace: string; service: string }) => number,
+  targets: { namespace: string; service: string }[],
+): void {
+  prometheus.rules.push({
+    name: "HighErrorRate",
+    query: "sum by (namespace, service) (errors:rate1m) / sum by (namespace, service) (requests:rate1m) > 0.05",
+  });
+  prometheus.answer((expr) =>
+    expr.includes("errors:rate1m") ? targets.map((labels) => ({ metric: labels, value: share(labels) })) : null,
+  );
 }

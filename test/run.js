@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+// Runs everything that can run on this machine, lists by name what could not and why, and ends with the totals.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const dir = mkdtempSync(join(tmpdir(), "nightshift-test-"));
+const file = join(dir, "results.json");
+const args = ["vitest", "run", "--config", "test/vitest.config.ts", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`, ...process.argv.slice(2)];
+const ran = spawnSync(process.platform === "win32" ? "npx.cmd" : "npx", ["--no-install", ...args], { stdio: ["ignore", "inherit", "inherit"] });
+let passed = 0;
+let failed = 0;
+const skipped = new Map();
+try {
+  const results = JSON.parse(readFileSync(file, "utf8"));
+  for (const suite of results.testResults) {
+    if (suite.assertionResults.length === 0 && suite.status === "failed") failed += 1;
+    for (const test of suite.assertionResults) {
+      if (test.status === "passed") passed += 1;
+      else if (test.status === "failed") failed += 1;
+      else {
+        const reason = /\(not run: (.*)\)/.exec(test.fullName)?.[1] ?? "no reason given";
+        skipped.set(reason, [...(skipped.get(reason) ?? []), test.fullName.replace(/ ?\(not run: .*?\)/, "")]);
+      }
+    }
+  }
+} catch (error) {
+  console.error(`no results: ${error.message}`);
+  failed += 1;
+}
+rmSync(dir, { recursive: true, force: true });
+for (const [reason, names] of skipped) {
+  console.log(`\nnot run: ${reason}`);
+  for (const name of names) console.log(`  ${name}`);
+}
+if (failed === 0 && ran.status !== 0) failed = 1;
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
