@@ -18,6 +18,12 @@ export function ownedBy(world: World, owner: Raw, kind: Kind): Raw[] {
     );
 }
 
+/** Namespaces on their way out get nothing new. */
+export function isLeaving(world: World, object: Raw): boolean {
+  const namespace = world.store.get(kindNamed("Namespace"), "", object.metadata.namespace ?? "");
+  return namespace?.status?.phase === "Terminating";
+}
+
 export function ownerReference(owner: Raw): Raw {
   return {
     apiVersion: owner.apiVersion,

@@ -3,7 +3,7 @@ import { templateHash } from "../ids.js";
 import { kindNamed, type Raw } from "../kinds.js";
 import { scaled } from "../pod-requests.js";
 import type { World } from "../world.js";
-import { create, emit, ownedBy, ownerReference, remove, update } from "./common.js";
+import { create, emit, isLeaving, ownedBy, ownerReference, remove, update } from "./common.js";
 import { writeDeploymentStatus } from "./deployment-status.js";
 
 /** The Deployment controller: one ReplicaSet per template, revisions, and the rolling update between them. */
@@ -25,7 +25,8 @@ const NOT_COPIED = new Set([
 
 export function reconcileDeployments(world: World): void {
   for (const deployment of world.store.list(kindNamed("Deployment"))) {
-    if (deployment.metadata.deletionTimestamp === undefined) reconcile(world, deployment);
+    if (deployment.metadata.deletionTimestamp === undefined && !isLeaving(world, deployment))
+      reconcile(world, deployment);
   }
 }
 

@@ -1,3 +1,4 @@
+import { ApiError } from "../status.js";
 import type { World } from "../world.js";
 import { reconcileDeployments } from "./deployment.js";
 import { createKubelet } from "./kubelet.js";
@@ -16,17 +17,29 @@ const MAX_ROUNDS = 50;
 
 export function createLoop(world: World): Loop {
   const kubelet = createKubelet(world);
+  const controllers = [
+    reconcileNamespaces,
+    reconcileDeployments,
+    reconcileReplicaSets,
+    () => kubelet(),
+    reconcileServices,
+    reconcileBudgets,
+    collectGarbage,
+  ];
+
+  /** What the API refuses a controller (a namespace on its way out) is tried again in the next round, as in a cluster. */
+  function attempt(controller: (world: World) => void): void {
+    try {
+      controller(world);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
 
   function tick(): void {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const before = world.store.version;
-      reconcileNamespaces(world);
-      reconcileDeployments(world);
-      reconcileReplicaSets(world);
-      kubelet();
-      reconcileServices(world);
-      reconcileBudgets(world);
-      collectGarbage(world);
+      for (const controller of controllers) attempt(controller);
       if (world.store.version === before) return;
     }
   }

@@ -1,11 +1,12 @@
 import { kindNamed, type Raw } from "../kinds.js";
 import { isReady } from "../pod-requests.js";
 import type { World } from "../world.js";
-import { create, emit, ownedBy, ownerReference, remove, writeStatus } from "./common.js";
+import { create, emit, isLeaving, ownedBy, ownerReference, remove, writeStatus } from "./common.js";
 
 /** Keeps the number of Pods, and counts them. */
 export function reconcileReplicaSets(world: World): void {
   for (const set of world.store.list(kindNamed("ReplicaSet"))) {
+    if (isLeaving(world, set)) continue;
     const all = ownedBy(world, set, kindNamed("Pod"));
     const pods = all.filter(
       (pod) =>

@@ -4,7 +4,7 @@ import { seconds } from "../objects.js";
 import { budgetStatus, isReady } from "../pod-requests.js";
 import { selectorMatches } from "../select.js";
 import type { World } from "../world.js";
-import { create, ownerReference, remove, update, writeStatus } from "./common.js";
+import { create, isLeaving, ownerReference, remove, update, writeStatus } from "./common.js";
 
 /** EndpointSlices, disruption budgets, orphans and namespaces. */
 
@@ -12,7 +12,7 @@ export function reconcileServices(world: World): void {
   const sliceKind = kindNamed("EndpointSlice");
   for (const service of world.store.list(kindNamed("Service"))) {
     const selector = service.spec.selector as Record<string, string> | undefined;
-    if (selector === undefined || Object.keys(selector).length === 0) continue;
+    if (isLeaving(world, service) || selector === undefined || Object.keys(selector).length === 0) continue;
     const pods = world.store
       .list(kindNamed("Pod"), service.metadata.namespace)
       .filter(

@@ -15,6 +15,8 @@ export interface Subject {
   watch(path: string, enough: (events: WatchEvent[]) => boolean): Promise<WatchEvent[]>;
   /** A token of a ServiceAccount. */
   tokenOf(namespace: string, account: string): Promise<string>;
+  /** Accepted patches of a Deployment as the API server itself recorded them; null where it keeps no record for us. */
+  patchesOf(namespace: string, name: string): { user: string; template: boolean }[] | null;
   kubectl(...args: string[]): Promise<{ code: number; out: string }>;
   stop(): Promise<void>;
 }
@@ -68,6 +70,17 @@ export function standIn(kubernetes: Kubernetes): Subject {
       tokens.set(user, token);
       return token;
     },
+    patchesOf: (namespace, name) =>
+      kubernetes
+        .writes()
+        .filter(
+          (write) =>
+            write.verb === "patch" &&
+            write.kind === "Deployment" &&
+            write.namespace === namespace &&
+            write.name === name,
+        )
+        .map((write) => ({ user: write.user, template: write.templateChanged })),
     stop: () => kubernetes.stop(),
   });
 }
@@ -99,6 +112,28 @@ async function realPlane(): Promise<Subject> {
       const made = await subject.call("POST", `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`, body);
       return made.body.status.token as string;
     },
+    patchesOf(namespace, name) {
+      if (plane.dir === null) return null;
+      return plane
+        .auditLog()
+        .filter(
+          (line) =>
+            line.verb === "patch" &&
+            line.objectRef?.resource === "deployments" &&
+            line.objectRef.subresource === undefined,
+        )
+        .filter(
+          (line) =>
+            line.objectRef?.namespace === namespace &&
+            line.objectRef.name === name &&
+            (line.responseStatus?.code ?? 500) < 300,
+        )
+        .filter((line) => !line.requestURI.includes("dryRun"))
+        .map((line) => ({
+          user: line.user?.username ?? "",
+          template: JSON.stringify(line.requestObject).includes("template"),
+        }));
+    },
     stop: () => plane.stop(),
   });
   return subject;
@@ -110,6 +145,7 @@ interface Way {
   token: string;
   kubeconfig: string;
   tokenOf(namespace: string, account: string): Promise<string>;
+  patchesOf: Subject["patchesOf"];
   stop(): Promise<void>;
 }
 
@@ -118,6 +154,7 @@ function over(way: Way): Subject {
     token === "" ? {} : { authorization: `Bearer ${token}` };
   return {
     tokenOf: way.tokenOf,
+    patchesOf: way.patchesOf,
     async call(method, path, body, options = {}) {
       const answer = await request(way.server + path, {
         dispatcher: way.agent,
