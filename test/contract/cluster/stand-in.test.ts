@@ -91,6 +91,7 @@ describe("the stand-in alone", () => {
   it("logs every accepted write: whose, whether the template changed, whether it was a fence, and the operation", async () => {
     const from = kubernetes.writes().length;
     await annotate("nightshift.dev/fence", "7 worker-a");
+    await annotate("nightshift.dev/fence", "7 worker-a");
     const body = [
       { op: "replace", path: "/spec/template/spec/containers/0/image", value: "cart:v2" },
       { op: "add", path: "/metadata/annotations/nightshift.dev~1last-op", value: '{"key":"k"}' },
@@ -111,6 +112,7 @@ describe("the stand-in alone", () => {
         op: null,
         changed: true,
       }),
+      expect.objectContaining({ verb: "patch", templateChanged: false, fenceOnly: false, changed: false }),
       expect.objectContaining({
         templateChanged: true,
         fenceOnly: false,
