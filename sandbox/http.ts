@@ -18,10 +18,12 @@ export async function serve(name: string, handle: Handle): Promise<Served> {
     response.setHeader("server", `nightshift-sandbox (${name} stand-in)`);
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      void Promise.resolve(handle(request, response, Buffer.concat(chunks).toString("utf8"))).catch((error: unknown) => {
-        if (!response.headersSent) response.writeHead(500);
-        response.end(String(error));
-      });
+      void Promise.resolve(handle(request, response, Buffer.concat(chunks).toString("utf8"))).catch(
+        (error: unknown) => {
+          if (!response.headersSent) response.writeHead(500);
+          response.end(String(error));
+        },
+      );
     });
   });
   server.on("connection", (socket) => {
@@ -39,7 +41,12 @@ export async function serve(name: string, handle: Handle): Promise<Served> {
   };
 }
 
-export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { "content-type": "application/json; charset=utf-8", ...headers });
   response.end(JSON.stringify(body));
 }

@@ -7,8 +7,19 @@ import { join } from "node:path";
 
 const dir = mkdtempSync(join(tmpdir(), "nightshift-test-"));
 const file = join(dir, "results.json");
-const args = ["vitest", "run", "--config", "test/vitest.config.ts", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`, ...process.argv.slice(2)];
-const ran = spawnSync(process.platform === "win32" ? "npx.cmd" : "npx", ["--no-install", ...args], { stdio: ["ignore", "inherit", "inherit"] });
+const args = [
+  "vitest",
+  "run",
+  "--config",
+  "test/vitest.config.ts",
+  "--reporter=default",
+  "--reporter=json",
+  `--outputFile.json=${file}`,
+  ...process.argv.slice(2),
+];
+const ran = spawnSync(process.platform === "win32" ? "npx.cmd" : "npx", ["--no-install", ...args], {
+  stdio: ["ignore", "inherit", "inherit"],
+});
 let passed = 0;
 let failed = 0;
 const skipped = new Map();

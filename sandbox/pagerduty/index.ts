@@ -49,7 +49,8 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
     const fault = faults.find((one) => path.startsWith(one.path) && one.times > 0);
     if (fault) {
       fault.times -= 1;
-      if (fault.answer !== "hang") sendJson(response, fault.answer, { status: "throttle exceeded", message: "stand-in fault" });
+      if (fault.answer !== "hang")
+        sendJson(response, fault.answer, { status: "throttle exceeded", message: "stand-in fault" });
       return;
     }
     if (path === "/v2/enqueue") {
@@ -58,10 +59,27 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
         violations.push(errors.join("; "));
         return sendJson(response, 400, { status: "invalid event", message: "Event object is invalid", errors });
       }
-      return sendJson(response, 202, { status: "success", message: "Event processed", dedup_key: enqueue(parsed as Event) });
+      return sendJson(response, 202, {
+        status: "success",
+        message: "Event processed",
+        dedup_key: enqueue(parsed as Event),
+      });
     }
-    if (!/^Token token=|^Bearer /.test(String(request.headers["authorization"] ?? ""))) return sendJson(response, 401, { error: { message: "Authentication failed", code: 2006 } });
-    if (path === "/oncalls") return sendJson(response, 200, { oncalls: onCall.map((id) => ({ user: { id, type: "user_reference" }, escalation_level: 1, start: null, end: null })), limit: 25, offset: 0, more: false, total: null });
+    if (!/^Token token=|^Bearer /.test(String(request.headers["authorization"] ?? "")))
+      return sendJson(response, 401, { error: { message: "Authentication failed", code: 2006 } });
+    if (path === "/oncalls")
+      return sendJson(response, 200, {
+        oncalls: onCall.map((id) => ({
+          user: { id, type: "user_reference" },
+          escalation_level: 1,
+          start: null,
+          end: null,
+        })),
+        limit: 25,
+        offset: 0,
+        more: false,
+        total: null,
+      });
     sendJson(response, 404, { error: { message: "Not Found", code: 2100 } });
   });
 
@@ -70,7 +88,15 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
     const open = alerts.findLast((alert) => alert.dedupKey === key && alert.state !== "resolved");
     if (event.event_action === "trigger") {
       const { payload } = event;
-      if (open === undefined) alerts.push({ dedupKey: key, state: "triggered", summary: payload?.summary ?? "", severity: payload?.severity ?? "", details: payload?.custom_details ?? {}, events: 1 });
+      if (open === undefined)
+        alerts.push({
+          dedupKey: key,
+          state: "triggered",
+          summary: payload?.summary ?? "",
+          severity: payload?.severity ?? "",
+          details: payload?.custom_details ?? {},
+          events: 1,
+        });
       else {
         open.events += 1;
         open.summary = payload?.summary ?? open.summary;
@@ -90,8 +116,14 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
     fail: (path, times, answer) => faults.push({ path, times, answer }),
     async sendWebhook(url, event, secrets) {
       const body = JSON.stringify({ event });
-      const signature = secrets.map((secret) => `v1=${createHmac("sha256", secret).update(body).digest("hex")}`).join(",");
-      const answer = await fetch(url, { method: "POST", body, headers: { "content-type": "application/json", "x-pagerduty-signature": signature, "x-webhook-id": "stand-in" } });
+      const signature = secrets
+        .map((secret) => `v1=${createHmac("sha256", secret).update(body).digest("hex")}`)
+        .join(",");
+      const answer = await fetch(url, {
+        method: "POST",
+        body,
+        headers: { "content-type": "application/json", "x-pagerduty-signature": signature, "x-webhook-id": "stand-in" },
+      });
       return answer.status;
     },
     stop: served.stop,
@@ -116,19 +148,26 @@ export function eventFaults(body: unknown): string[] {
     if (key.length !== 32) errors.push("Length of 'routing_key' is incorrect (should be 32 characters)");
     if (!/^[A-Za-z0-9]+$/.test(key)) errors.push("'routing_key' cannot contain non-alphanumeric characters.");
   }
-  if (!["trigger", "acknowledge", "resolve"].includes(String(event.event_action))) errors.push("'event_action' is missing or invalid");
-  if (typeof event.dedup_key === "string" && event.dedup_key.length > 255) errors.push("'dedup_key' is too long (maximum is 255 characters)");
+  if (!["trigger", "acknowledge", "resolve"].includes(String(event.event_action)))
+    errors.push("'event_action' is missing or invalid");
+  if (typeof event.dedup_key === "string" && event.dedup_key.length > 255)
+    errors.push("'dedup_key' is too long (maximum is 255 characters)");
   if (event.event_action !== "trigger" && event.dedup_key === undefined) errors.push("'dedup_key' is missing or blank");
   if (event.event_action === "trigger") {
     const payload = event.payload as Record<string, unknown> | undefined;
     if (payload === undefined) errors.push("'payload' is missing or blank");
     else {
-      if (typeof payload["summary"] !== "string" || payload["summary"] === "") errors.push("'payload.summary' is missing or blank");
-      else if (payload["summary"].length > 1024) errors.push("'payload.summary' is too long (maximum is 1024 characters)");
-      if (typeof payload["source"] !== "string" || payload["source"] === "") errors.push("'payload.source' is missing or blank");
-      if (!SEVERITIES.includes(String(payload["severity"]))) errors.push("'payload.severity' is invalid (must be one of critical, error, warning, info)");
+      if (typeof payload["summary"] !== "string" || payload["summary"] === "")
+        errors.push("'payload.summary' is missing or blank");
+      else if (payload["summary"].length > 1024)
+        errors.push("'payload.summary' is too long (maximum is 1024 characters)");
+      if (typeof payload["source"] !== "string" || payload["source"] === "")
+        errors.push("'payload.source' is missing or blank");
+      if (!SEVERITIES.includes(String(payload["severity"])))
+        errors.push("'payload.severity' is invalid (must be one of critical, error, warning, info)");
     }
-    for (const link of (event["links"] ?? []) as { href?: unknown }[]) if (typeof link.href !== "string") errors.push("'links.href' is missing");
+    for (const link of (event["links"] ?? []) as { href?: unknown }[])
+      if (typeof link.href !== "string") errors.push("'links.href' is missing");
   }
   return errors;
 }

@@ -27,24 +27,68 @@ export interface PrometheusStandIn {
 
 export async function startPrometheusStandIn(now: () => number): Promise<PrometheusStandIn> {
   let answering: (expr: string) => Series[] | null = () => null;
-  const stand: PrometheusStandIn = { url: "", answer: (query) => (answering = query), rules: [], queries: [], fault: "none", stop: async () => undefined };
+  const stand: PrometheusStandIn = {
+    url: "",
+    answer: (query) => (answering = query),
+    rules: [],
+    queries: [],
+    fault: "none",
+    stop: async () => undefined,
+  };
   const served = await serve("Prometheus", (request, response, body) => {
     if (stand.fault === "hang") return;
-    if (stand.fault === "error") return sendJson(response, 500, { status: "error", errorType: "internal", error: "stand-in fault" });
+    if (stand.fault === "error")
+      return sendJson(response, 500, { status: "error", errorType: "internal", error: "stand-in fault" });
     const url = new URL(request.url ?? "/", "http://stand-in");
     if (url.pathname === "/api/v1/query") {
       const expr = new URLSearchParams(body).get("query") ?? url.searchParams.get("query") ?? "";
       stand.queries.push(expr);
       const at = now() / 1000;
-      if (expr === "time()") return sendJson(response, 200, { status: "success", data: { resultType: "scalar", result: [at, String(at)] } });
-      const result = (answering(expr) ?? []).map(({ metric, value }) => ({ metric, value: [at, Number.isNaN(value) ? "NaN" : String(value)] }));
+      if (expr === "time()")
+        return sendJson(response, 200, { status: "success", data: { resultType: "scalar", result: [at, String(at)] } });
+      const result = (answering(expr) ?? []).map(({ metric, value }) => ({
+        metric,
+        value: [at, Number.isNaN(value) ? "NaN" : String(value)],
+      }));
       return sendJson(response, 200, { status: "success", data: { resultType: "vector", result } });
     }
     if (url.pathname === "/api/v1/rules") {
-      const rules = stand.rules.map((rule) => ({ state: "inactive", type: "alerting", health: "ok", alerts: [], annotations: {}, labels: rule.labels ?? {}, name: rule.name, query: rule.query, duration: rule.duration ?? 0, keepFiringFor: rule.keepFiringFor ?? 0, evaluationTime: 0, lastEvaluation: new Date(now()).toISOString() }));
-      return sendJson(response, 200, { status: "success", data: { groups: [{ name: "sandbox", file: "sandbox.yml", interval: 15, limit: 0, rules, evaluationTime: 0, lastEvaluation: new Date(now()).toISOString() }] } });
+      const rules = stand.rules.map((rule) => ({
+        state: "inactive",
+        type: "alerting",
+        health: "ok",
+        alerts: [],
+        annotations: {},
+        labels: rule.labels ?? {},
+        name: rule.name,
+        query: rule.query,
+        duration: rule.duration ?? 0,
+        keepFiringFor: rule.keepFiringFor ?? 0,
+        evaluationTime: 0,
+        lastEvaluation: new Date(now()).toISOString(),
+      }));
+      return sendJson(response, 200, {
+        status: "success",
+        data: {
+          groups: [
+            {
+              name: "sandbox",
+              file: "sandbox.yml",
+              interval: 15,
+              limit: 0,
+              rules,
+              evaluationTime: 0,
+              lastEvaluation: new Date(now()).toISOString(),
+            },
+          ],
+        },
+      });
     }
-    if (url.pathname === "/api/v1/status/buildinfo") return sendJson(response, 200, { status: "success", data: { version: "stand-in", revision: "", branch: "", buildUser: "", buildDate: "", goVersion: "" } });
+    if (url.pathname === "/api/v1/status/buildinfo")
+      return sendJson(response, 200, {
+        status: "success",
+        data: { version: "stand-in", revision: "", branch: "", buildUser: "", buildDate: "", goVersion: "" },
+      });
     if (url.pathname === "/-/ready") return sendJson(response, 200, "Prometheus stand-in is ready.");
     sendJson(response, 404, { status: "error", errorType: "not_found", error: "not found" });
   });

@@ -42,7 +42,11 @@ export interface SlackStandIn {
   whispers: { channel: string; user: string; text: string }[];
   fail(fault: Fault): void;
   /** A user presses a button of the message; over Socket Mode, or signed to `url`. Resolves with what was acknowledged. */
-  press(message: StandInMessage, actionId: string, options: { user: string; name?: string; url?: string }): Promise<unknown>;
+  press(
+    message: StandInMessage,
+    actionId: string,
+    options: { user: string; name?: string; url?: string },
+  ): Promise<unknown>;
   command(text: string, options: { user: string; name?: string; url?: string }): Promise<unknown>;
   connected(): number;
   /** Asks every socket to reconnect, as Slack does a few times a day. */
@@ -54,7 +58,13 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
   const groups = options.groups ?? { sre: ["U1"] };
   const channels = new Set(options.channels ?? ["C0SRE"]);
   const signingSecret = options.signingSecret ?? "sandbox-signing-secret";
-  const state = { messages: [] as StandInMessage[], whispers: [] as SlackStandIn["whispers"], calls: [] as SlackStandIn["calls"], violations: [] as string[], faults: [] as Fault[] };
+  const state = {
+    messages: [] as StandInMessage[],
+    whispers: [] as SlackStandIn["whispers"],
+    calls: [] as SlackStandIn["calls"],
+    violations: [] as string[],
+    faults: [] as Fault[],
+  };
   let clock = 1_790_000_000;
   let sockets: Sockets | null = null;
 
@@ -68,7 +78,13 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     if (fault) {
       fault.times -= 1;
       if (fault.answer === "hang") return;
-      if (fault.answer !== "drop-after-applying") return sendJson(response, fault.answer.status, fault.answer.body ?? { ok: false, error: "internal_error" }, fault.answer.headers);
+      if (fault.answer !== "drop-after-applying")
+        return sendJson(
+          response,
+          fault.answer.status,
+          fault.answer.body ?? { ok: false, error: "internal_error" },
+          fault.answer.headers,
+        );
     }
     const authorized = /^Bearer xox[bp]-|^Bearer xapp-/.test(String(request.headers["authorization"] ?? ""));
     const answer = authorized ? call(method, args) : { ok: false, error: "not_authed" };
@@ -96,7 +112,15 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     }
     switch (method) {
       case "auth.test":
-        return { ok: true, url: "https://sandbox.invalid/", team: "sandbox", user: "nightshift", team_id: "T0", user_id: "U0BOT", bot_id: "B0" };
+        return {
+          ok: true,
+          url: "https://sandbox.invalid/",
+          team: "sandbox",
+          user: "nightshift",
+          team_id: "T0",
+          user_id: "U0BOT",
+          bot_id: "B0",
+        };
       case "apps.connections.open":
         return { ok: true, url: `${served.url.replace("http", "ws")}/link/?ticket=sandbox` };
       case "chat.postMessage": {
@@ -126,12 +150,30 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
         return { ok: true, message_ts: `${clock}.000200` };
       case "conversations.history": {
         const top = state.messages.filter((m) => m.channel === channel && m.threadTs === null).reverse();
-        return { ok: true, messages: top.map((m) => ({ type: "message", ts: m.ts, text: m.text, blocks: m.blocks, ...(m.metadata === null ? {} : { metadata: m.metadata }) })), has_more: false };
+        return {
+          ok: true,
+          messages: top.map((m) => ({
+            type: "message",
+            ts: m.ts,
+            text: m.text,
+            blocks: m.blocks,
+            ...(m.metadata === null ? {} : { metadata: m.metadata }),
+          })),
+          has_more: false,
+        };
       }
       case "conversations.replies":
-        return { ok: true, messages: state.messages.filter((m) => m.channel === channel && (m.ts === args["ts"] || m.threadTs === args["ts"])).map((m) => ({ type: "message", ts: m.ts, text: m.text })) };
+        return {
+          ok: true,
+          messages: state.messages
+            .filter((m) => m.channel === channel && (m.ts === args["ts"] || m.threadTs === args["ts"]))
+            .map((m) => ({ type: "message", ts: m.ts, text: m.text })),
+        };
       case "usergroups.list":
-        return { ok: true, usergroups: Object.keys(groups).map((handle) => ({ id: `S-${handle}`, handle, name: handle })) };
+        return {
+          ok: true,
+          usergroups: Object.keys(groups).map((handle) => ({ id: `S-${handle}`, handle, name: handle })),
+        };
       case "usergroups.users.list": {
         const handle = String(args["usergroup"] ?? "").replace(/^S-/, "");
         return handle in groups ? { ok: true, users: groups[handle] } : { ok: false, error: "no_such_subteam" };
@@ -144,12 +186,27 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
   }
 
   sockets = startSockets(served.server);
-  const deliver = async (type: "interactive" | "slash_commands", payload: Record<string, unknown>, url: string | undefined): Promise<unknown> => {
+  const deliver = async (
+    type: "interactive" | "slash_commands",
+    payload: Record<string, unknown>,
+    url: string | undefined,
+  ): Promise<unknown> => {
     if (url === undefined) return sockets?.deliver(type, payload);
-    const body = type === "interactive" ? new URLSearchParams({ payload: JSON.stringify(payload) }).toString() : new URLSearchParams(payload as Record<string, string>).toString();
+    const body =
+      type === "interactive"
+        ? new URLSearchParams({ payload: JSON.stringify(payload) }).toString()
+        : new URLSearchParams(payload as Record<string, string>).toString();
     const at = String(Math.floor(Date.now() / 1000));
     const signature = `v0=${createHmac("sha256", signingSecret).update(`v0:${at}:${body}`).digest("hex")}`;
-    const answer = await fetch(url, { method: "POST", body, headers: { "content-type": "application/x-www-form-urlencoded", "x-slack-request-timestamp": at, "x-slack-signature": signature } });
+    const answer = await fetch(url, {
+      method: "POST",
+      body,
+      headers: {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-slack-request-timestamp": at,
+        "x-slack-signature": signature,
+      },
+    });
     return { status: answer.status, body: await answer.text() };
   };
 
@@ -162,7 +219,14 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
     fail: (fault) => state.faults.push(fault),
     press(message, actionId, { user, name = user.toLowerCase(), url }) {
       const action = buttons(message).find((element) => element["action_id"] === actionId);
-      if (!action) throw new Error(`the message has no button ${actionId}: it has ${buttons(message).map((b) => String(b["action_id"])).join(", ") || "none"}`);
+      if (!action)
+        throw new Error(
+          `the message has no button ${actionId}: it has ${
+            buttons(message)
+              .map((b) => String(b["action_id"]))
+              .join(", ") || "none"
+          }`,
+        );
       return deliver(
         "interactive",
         {
@@ -182,7 +246,20 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
       );
     },
     command(text, { user, name = user.toLowerCase(), url }) {
-      const payload = { command: "/sre", text, user_id: user, user_name: name, team_id: "T0", team_domain: "sandbox", channel_id: "C0SRE", channel_name: "sre", token: "verification-token-unused", api_app_id: "A0", response_url: `${served.url}/response/2`, trigger_id: "1.2.4" };
+      const payload = {
+        command: "/sre",
+        text,
+        user_id: user,
+        user_name: name,
+        team_id: "T0",
+        team_domain: "sandbox",
+        channel_id: "C0SRE",
+        channel_name: "sre",
+        token: "verification-token-unused",
+        api_app_id: "A0",
+        response_url: `${served.url}/response/2`,
+        trigger_id: "1.2.4",
+      };
       return deliver("slash_commands", payload, url);
     },
     connected: () => sockets?.count() ?? 0,
@@ -196,7 +273,9 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
 
 /** Every button of a message. */
 export function buttons(message: Pick<StandInMessage, "blocks">): Record<string, unknown>[] {
-  return message.blocks.filter((block) => block["type"] === "actions").flatMap((block) => (block["elements"] ?? []) as Record<string, unknown>[]);
+  return message.blocks
+    .filter((block) => block["type"] === "actions")
+    .flatMap((block) => (block["elements"] ?? []) as Record<string, unknown>[]);
 }
 
 function parseArgs(body: string, contentType: string): Record<string, unknown> {

@@ -22,7 +22,9 @@ export function startSockets(server: Server): Sockets {
   const waiting = new Map<string, (payload: unknown) => void>();
   server.on("upgrade", (request, socket: Duplex) => {
     const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}${GUID}`).digest("base64");
-    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
     open.add(socket);
     const ping = setInterval(() => socket.write(frame(0x9, Buffer.from("ping"))), PING_MS);
     const gone = () => {
@@ -41,7 +43,12 @@ export function startSockets(server: Server): Sockets {
         if (read.opcode === 0x1) acknowledged(read.payload.toString("utf8"));
       }
     });
-    send(socket, { type: "hello", num_connections: open.size, debug_info: { host: "stand-in" }, connection_info: { app_id: "A0" } });
+    send(socket, {
+      type: "hello",
+      num_connections: open.size,
+      debug_info: { host: "stand-in" },
+      connection_info: { app_id: "A0" },
+    });
   });
 
   function acknowledged(text: string): void {
@@ -70,7 +77,8 @@ export function startSockets(server: Server): Sockets {
     },
     count: () => open.size,
     refresh() {
-      for (const socket of open) send(socket, { type: "disconnect", reason: "refresh_requested", debug_info: { host: "stand-in" } });
+      for (const socket of open)
+        send(socket, { type: "disconnect", reason: "refresh_requested", debug_info: { host: "stand-in" } });
     },
     stop() {
       for (const socket of open) socket.destroy();

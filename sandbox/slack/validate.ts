@@ -18,22 +18,26 @@ export function blockFaults(blocks: unknown): string[] {
 
 function blockFault(block: Json, at: string, faults: string[]): void {
   const tell = (what: string, where = "") => faults.push(`${what} [json-pointer:${at}${where}]`);
-  if (typeof block["block_id"] === "string" && block["block_id"].length > 255) tell("must be less than 256 characters", "/block_id");
+  if (typeof block["block_id"] === "string" && block["block_id"].length > 255)
+    tell("must be less than 256 characters", "/block_id");
   switch (block["type"]) {
     case "header":
       textFault(block["text"], `${at}/text`, { faults, max: 150, types: ["plain_text"] });
       break;
     case "section":
       if (block["text"] === undefined && block["fields"] === undefined) tell("missing required field: text or fields");
-      if (block["text"] !== undefined) textFault(block["text"], `${at}/text`, { faults, max: 3000, types: ["plain_text", "mrkdwn"] });
-      for (const [i, field] of ((block["fields"] ?? []) as unknown[]).entries()) textFault(field, `${at}/fields/${i}`, { faults, max: 2000, types: ["plain_text", "mrkdwn"] });
+      if (block["text"] !== undefined)
+        textFault(block["text"], `${at}/text`, { faults, max: 3000, types: ["plain_text", "mrkdwn"] });
+      for (const [i, field] of ((block["fields"] ?? []) as unknown[]).entries())
+        textFault(field, `${at}/fields/${i}`, { faults, max: 2000, types: ["plain_text", "mrkdwn"] });
       if (((block["fields"] ?? []) as unknown[]).length > 10) tell("no more than 10 items allowed", "/fields");
       break;
     case "context": {
       const elements = (block["elements"] ?? []) as Json[];
       if (elements.length < 1 || elements.length > 10) tell("expected 1 to 10 items", "/elements");
       for (const [i, element] of elements.entries()) {
-        if (element["type"] !== "image") textFault(element, `${at}/elements/${i}`, { faults, max: 2000, types: ["plain_text", "mrkdwn"] });
+        if (element["type"] !== "image")
+          textFault(element, `${at}/elements/${i}`, { faults, max: 2000, types: ["plain_text", "mrkdwn"] });
       }
       break;
     }
@@ -64,7 +68,10 @@ function buttonFault(element: Json, at: string, faults: string[]): void {
 function textFault(text: unknown, at: string, of: { faults: string[]; max: number; types: string[] }): void {
   const object = text as Json | undefined;
   const words = object?.["text"];
-  if (typeof words !== "string" || words.length < 1) of.faults.push(`missing required field: text [json-pointer:${at}]`);
-  else if (words.length > of.max) of.faults.push(`must be less than ${of.max + 1} characters [json-pointer:${at}/text]`);
-  if (!of.types.includes(String(object?.["type"]))) of.faults.push(`must be one of ${of.types.join(", ")} [json-pointer:${at}/type]`);
+  if (typeof words !== "string" || words.length < 1)
+    of.faults.push(`missing required field: text [json-pointer:${at}]`);
+  else if (words.length > of.max)
+    of.faults.push(`must be less than ${of.max + 1} characters [json-pointer:${at}/text]`);
+  if (!of.types.includes(String(object?.["type"])))
+    of.faults.push(`must be one of ${of.types.join(", ")} [json-pointer:${at}/type]`);
 }

@@ -112,4 +112,21 @@ export const commands: Partial<Record<string, Define>> = {
       .action(async (runbook: string, target: string, options: { json?: boolean }) =>
         finish(await (await import("./plan.js")).plan({ runbook, target, json: options.json ?? false })),
       ),
+  demo: (command, finish) =>
+    command
+      .description("a story of about a minute on this machine: real Redis, a sandbox for the rest")
+      .argument("[story]", "which story", "bad-deploy")
+      .option("--yes", "answer by itself")
+      .option("--json", "the timeline, one JSON object a line")
+      .option("--list", "the stories")
+      .action(async (story: string, options: { yes?: boolean; json?: boolean; list?: boolean }) => {
+        finish(
+          await (await import("./demo.js")).demo({
+            story,
+            yes: options.yes ?? false,
+            json: options.json ?? false,
+            list: options.list ?? false,
+          }),
+        );
+      }),
 };

@@ -5,8 +5,11 @@ import type { LedgerOpen } from "./ledger.js";
 export const LAST_OP = "nightshift.dev/last-op";
 export const FENCE = "nightshift.dev/fence";
 
-/** Whether the fence was accepted on the intent's own resourceVersion: that proves that nothing was written since. */
-export type Fenced = { proved: boolean };
+/**
+ * `proved`: the fence was accepted on the intent's own resourceVersion, so nothing was written since. `generation` is the
+ * object's after the fence; null where it is gone.
+ */
+export type Fenced = { proved: boolean; generation: number | null };
 export type LookVerdict = "happened" | "did-not" | "cannot-tell";
 
 /**
@@ -16,20 +19,22 @@ export type LookVerdict = "happened" | "did-not" | "cannot-tell";
 export async function fence(writer: ClusterWriter, open: LedgerOpen, mark: string): Promise<Fenced> {
   const annotations = { [FENCE]: mark };
   try {
-    await writer.mergePatch(open.object, { metadata: { resourceVersion: open.resourceVersion, annotations } });
-    return { proved: true };
+    const after = await writer.mergePatch(open.object, {
+      metadata: { resourceVersion: open.resourceVersion, annotations },
+    });
+    return { proved: true, generation: after.metadata.generation ?? null };
   } catch (error) {
     if (!(error instanceof ClusterError)) throw error;
-    if (error.status === 404) return { proved: false };
+    if (error.status === 404) return { proved: false, generation: null };
     // An unanswered fence may have been written: its own write then looks like "moved", which proves less but never wrong.
     if (!error.conflict && !error.fateUnknown) throw error;
   }
   for (let attempt = 0; ; attempt += 1) {
     try {
-      await writer.mergePatch(open.object, { metadata: { annotations } });
-      return { proved: false };
+      const after = await writer.mergePatch(open.object, { metadata: { annotations } });
+      return { proved: false, generation: after.metadata.generation ?? null };
     } catch (error) {
-      if (error instanceof ClusterError && error.status === 404) return { proved: false };
+      if (error instanceof ClusterError && error.status === 404) return { proved: false, generation: null };
       const again = error instanceof ClusterError && (error.conflict || error.fateUnknown) && attempt < 3;
       if (!again) throw error;
     }
@@ -42,7 +47,16 @@ export async function look(reader: ClusterReader, open: LedgerOpen, fenced: Fenc
   if (live === null || live.metadata.uid !== open.object.uid) return "cannot-tell";
   if (lastOp(live) === open.key) return "happened";
   if (fenced.proved) return "did-not";
-  return live.metadata.generation === open.generation ? "did-not" : "cannot-tell";
+  // Every effect moves the generation. Had it moved by nothing but this fence since the intent, the effect is not there.
+  return fenced.generation === open.generation + fenceMoves(open.object.kind) ? "did-not" : "cannot-tell";
+}
+
+/**
+ * How far a fence itself moves `metadata.generation`: the API server counts a Deployment's annotations as a change of it
+ * (seen on 1.36: labels and status do not), of no other kind. Each fence carries a mark of its own, so it always changes.
+ */
+function fenceMoves(kind: string): number {
+  return kind === "Deployment" ? 1 : 0;
 }
 
 /** Key of the last operation on an object, null where there is none that can be read. */

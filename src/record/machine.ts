@@ -4,6 +4,7 @@
  */
 import type { Alert } from "../alert/alert.js";
 import type { Diagnosis } from "../runbook.js";
+import { wakesPeople } from "../policy/policy.js";
 import type { Target } from "../target/target.js";
 import {
   type Approval,
@@ -79,6 +80,12 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       next.alerts.push(incidentAlert(event.alert, event.rule));
       // A new firing alert of the target means that the cause is still there, unless this incident's own end was seen.
       next.resolved = next.alerts.every((a) => a.status === "resolved");
+      // The worst of its alerts is the incident's severity; one that wakes people wakes them for the ask that is open.
+      if (wakesPeople(event.alert.labels) && !wakesPeople({ severity: record.severity })) {
+        next.severity = event.alert.labels["severity"] ?? "";
+        next.pageSeverity = "critical";
+        if (record.state === "waiting" && record.page === "none") wantPage(next, "ask");
+      }
       note(next, now, "joined", `${event.alert.labels["alertname"] ?? "an alert"} joined`);
       return done("tell");
     }
@@ -327,7 +334,8 @@ function post(next: IncidentRecord, event: { plan: Plan; guards: GuardTrace[]; o
   next.others = event.others;
   next.approvals = [];
   next.reason = null;
-  next.says = "";
+  // After a changed world the sentence stays: it says why the plan before this one no longer held.
+  if (next.replans === 0) next.says = "";
 }
 
 function end(next: IncidentRecord, now: number, how: { outcome: Outcome; reason: Reason | null; says: string }): void {

@@ -8,14 +8,14 @@ import { createKubernetes, type KubernetesClient } from "../../src/clients/kuber
 import { systemClock } from "../../src/clock.js";
 import { readConfig } from "../../src/config.js";
 import { silentLog } from "../../src/log.js";
+import { type Alertmanager, startAlertmanager } from "../../sandbox/alertmanager/index.js";
 import { startPager, type PagerStub } from "../harness/pagerduty.js";
-import { planeMissing, type Plane, startPlane } from "../harness/plane.js";
+import { planeMissing, type Plane, startPlane } from "../cluster/plane.js";
 import {
   alertmanagerProgram,
   freePort,
   prometheusProgram,
   type Running,
-  startAlertmanager,
   startPrometheus,
   startRedis,
   until,
@@ -62,7 +62,7 @@ describe.skipIf(missing !== null)(
     let k: KubernetesClient;
     let redis: Awaited<ReturnType<typeof startRedis>>;
     let pager: PagerStub;
-    let am: Running;
+    let am: Alertmanager;
     let prom: Running;
     let exporter: Server;
     let app: App;
@@ -182,7 +182,7 @@ describe.skipIf(missing !== null)(
         async () => ((await (await fetch(`${am.url}/api/v2/alerts`)).json()) as unknown[]).length === 0,
       );
       const writes = plane
-        .audit()
+        .auditLog()
         .filter(
           (line) =>
             line.objectRef?.resource === "deployments" &&
@@ -192,7 +192,7 @@ describe.skipIf(missing !== null)(
             !line.requestURI.includes("dryRun"),
         );
       const templates = writes.filter((line) => JSON.stringify(line.requestObject).includes("/spec/template"));
-      if (plane.audit().length > 0) expect(templates).toHaveLength(1);
+      if (plane.auditLog().length > 0) expect(templates).toHaveLength(1);
     }, 180_000);
   },
 );

@@ -11,7 +11,8 @@ import { systemClock } from "../../src/clock.js";
 import { readConfig } from "../../src/config.js";
 import { createLog, silentLog } from "../../src/log.js";
 import type { IncidentRecord } from "../../src/record/incident.js";
-import { freePort, type Running, startAlertmanager, startRedis, until } from "./processes.js";
+import { freePort, startRedis, until } from "./processes.js";
+import { type Alertmanager, startAlertmanager } from "../../sandbox/alertmanager/index.js";
 
 export const OWN = "nightshift";
 export const TOKEN = "world-token";
@@ -34,7 +35,7 @@ export async function startWorld(options: WorldOptions) {
   const pager: PagerDutyStandIn = await startPagerDuty();
   const slack: SlackStandIn = await startSlack();
   const prometheus: PrometheusStandIn = await startPrometheusStandIn(() => Date.now());
-  const alertmanager: Running = await startAlertmanager({
+  const alertmanager: Alertmanager = await startAlertmanager({
     webhook: `http://127.0.0.1:${port}/webhooks/alertmanager`,
     token: TOKEN,
   });
