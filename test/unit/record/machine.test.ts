@@ -1,0 +1,144 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { IncidentRecord } from "../../../src/record/incident.js";
+import { apply, type Event } from "../../../src/record/machine.js";
+import { NOW, scene } from "../../harness/guard-scene.js";
+
+const { context } = scene();
+const plan = context.plan;
+const open: IncidentRecord = { ...context.incident, plan: null, state: "open" };
+const alert = context.incident.alerts[0];
+if (alert === undefined) throw new Error("the scene has no alert");
+const approval = { by: "slack:U1", name: "ann", at: NOW, nonce: plan.nonce, digest: plan.digest, mac: "m" };
+
+const events: Event[] = [
+  { type: "firing", alert, rule: "bad-deploy" },
+  { type: "firing", alert: { ...alert, identity: "other@t", fingerprint: "other" }, rule: null },
+  { type: "resolved", identity: alert.identity, endsAt: null, lastSeen: NOW },
+  { type: "lost" },
+  { type: "suppressed", reason: "observed", says: "" },
+  { type: "held", reason: "storm", says: "" },
+  { type: "asked", plan, needed: 1, page: true, guards: [], others: [] },
+  { type: "decidedByPolicy", plan, approval: { ...approval, by: "policy" }, guards: [], others: [] },
+  { type: "yes", approval },
+  { type: "yes", approval: { ...approval, nonce: "old" } },
+  { type: "no", nonce: plan.nonce, says: "" },
+  { type: "expired", nonce: plan.nonce },
+  { type: "replan", by: "ann" },
+  { type: "start", token: 1, run: "run-1", active: true },
+  { type: "start", token: 1, run: "run-1", active: false },
+  { type: "resume", token: 2 },
+  { type: "resume", token: 1 },
+  { type: "stepDone", token: 1, step: "roll-back", says: "done", at: NOW },
+  { type: "changedWorld", token: 1, says: "", guards: [] },
+  { type: "stopped", token: 1, reason: "paused", says: "", guards: [] },
+  { type: "ended", run: "run-1", outcome: "remediated", reason: null, says: "" },
+  { type: "ended", run: "run-1", outcome: "held", reason: "inconclusive", says: "" },
+  { type: "abort", by: "ann" },
+  { type: "stillFiring", says: "" },
+  { type: "orphan", run: "run-1", says: "" },
+  { type: "paged", why: "held" },
+];
+
+function play(...list: Event[]): IncidentRecord {
+  let record = open;
+  for (const event of list) {
+    const change = apply(record, event, NOW);
+    if (change.changed) record = change.record;
+  }
+  return record;
+}
+
+const asked: Event = { type: "asked", plan, needed: 1, page: true, guards: [], others: [] };
+const yes: Event = { type: "yes", approval };
+const start: Event = { type: "start", token: 1, run: "run-1", active: true };
+
+describe("the record's life", () => {
+  it("goes from an alert to remediated", () => {
+    expect(
+      play(asked, yes, start, { type: "ended", run: "run-1", outcome: "remediated", reason: null, says: "well" }),
+    ).toMatchObject({ state: "remediated", page: "wanted", pageWhy: "ask" });
+  });
+
+  it("keeps an old button from approving a new plan (H45)", () => {
+    expect(play(asked, { type: "yes", approval: { ...approval, nonce: "old" } }).state).toBe("waiting");
+    expect(play(asked, { type: "yes", approval: { ...approval, digest: "other" } }).state).toBe("waiting");
+  });
+
+  it("counts the same person once", () => {
+    const two: Event = { ...asked, needed: 2 };
+
+    expect(play(two, yes, yes)).toMatchObject({ state: "waiting", approvals: [approval] });
+    expect(play(two, yes, { type: "yes", approval: { ...approval, by: "slack:U2" } }).state).toBe("approved");
+  });
+
+  it("takes no answer after the expiry, and no expiry before it (H45)", () => {
+    const waiting = play(asked);
+
+    expect(apply(waiting, yes, plan.expiresAt).changed).toBe(false);
+    expect(apply(waiting, { type: "expired", nonce: plan.nonce }, plan.expiresAt - 1).changed).toBe(false);
+    expect(apply(waiting, { type: "expired", nonce: plan.nonce }, plan.expiresAt)).toMatchObject({
+      record: { state: "held", reason: "expired", page: "wanted" },
+    });
+  });
+
+  it("starts nothing once every alert of it has resolved (H37)", () => {
+    const resolved: Event = { type: "resolved", identity: alert.identity, endsAt: null, lastSeen: NOW };
+
+    expect(play(asked, yes, resolved)).toMatchObject({ state: "suppressed", reason: "resolved" });
+    expect(play(resolved, { type: "firing", alert, rule: null }).resolved).toBe(true);
+    expect(play(asked, yes, start, resolved)).toMatchObject({ state: "running", resolved: true });
+  });
+
+  it("plans once more on a changed world, then brings a person (H44)", () => {
+    const changed: Event = { type: "changedWorld", token: 1, says: "the template moved", guards: [] };
+    const again = play(asked, yes, start, changed);
+
+    expect(again).toMatchObject({ state: "open", replans: 1, plan: null, approvals: [] });
+    expect(play(asked, yes, start, changed, asked, yes, start, changed)).toMatchObject({
+      state: "held",
+      reason: "changed-world",
+    });
+  });
+
+  it("obeys no worker whose token is old (H40)", () => {
+    const taken = play(asked, yes, start, { type: "resume", token: 5 });
+
+    for (const event of [
+      { type: "stepDone", token: 1, step: "x", says: "", at: NOW },
+      { type: "changedWorld", token: 1, says: "", guards: [] },
+      { type: "stopped", token: 1, reason: "paused", says: "", guards: [] },
+      { type: "resume", token: 5 },
+    ] as Event[]) {
+      expect(apply(taken, event, NOW).changed).toBe(false);
+    }
+  });
+
+  it("wants a page for every hold, and each outcome once (I7)", () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 25 }), (list) => {
+        let record = open;
+        for (const event of list) {
+          const before = record;
+          const change = apply(record, event, NOW);
+          if (!change.changed) continue;
+          record = change.record;
+          if (record.state === "held" && before.state !== "held")
+            expect(record).toMatchObject({ page: "wanted", pageWhy: "held" });
+          if (before.state === "remediated") expect(["remediated", "running"]).toContain(record.state);
+          if (record.state === "approved") expect(record.approvals.length).toBeGreaterThan(0);
+          if (record.state === "running" && !record.lost) expect(record.run).not.toBeNull();
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it("never changes the record that it was given", () => {
+    for (const event of events) {
+      const before = structuredClone(open);
+      apply(open, event, NOW);
+      expect(open).toEqual(before);
+    }
+  });
+});
