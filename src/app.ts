@@ -49,6 +49,8 @@ export interface AppOptions {
   /** Tests make a worker die here. */
   at?(bracket: Bracket, about: { incident: string; step: string }): Promise<void>;
   sweepMs?: number;
+  /** How long Redis may be away until the direct page goes out, milliseconds. */
+  redisGraceMs?: number;
 }
 
 export interface App {
@@ -340,7 +342,7 @@ async function start(
     } catch (error) {
       redisAway ??= clock.monotonic();
       // The direct path: it needs neither Redis nor Slack. The same key merges while it lasts.
-      if (clock.monotonic() - redisAway > REDIS_GRACE_MS && pager) {
+      if (clock.monotonic() - redisAway > (options.redisGraceMs ?? REDIS_GRACE_MS) && pager) {
         const summary = `Nightshift has no Redis: alerts are refused with 503 and nothing is remediated. ${messageOf(error)}`;
         await pager.send(directPage({ key: "nightshift/redis-down", summary }, { url: config.url, now: clock.now() }));
         metrics.pages.inc({ result: "direct" });

@@ -35,7 +35,7 @@ const SECRET_TEXT = [
   /\b(AKIA|ASIA)[A-Z0-9]{16}\b/g,
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
   /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+(?=@)/gi,
-  /\b((?:api[_-]?key|access[_-]?key|secret|passw(?:or)?d|pwd|token|private[_-]?key|client[_-]?secret)["']?\s*[:=]\s*["']?)[^\s"',;&]{3,}/gi,
+  /((?:api[_-]?key|access[_-]?key|secret|passw(?:or)?d|pwd|token|private[_-]?key|client[_-]?secret)["']?\s*[:=]\s*["']?)[^\s"',;&]{3,}/gi,
 ];
 
 /** Hides what looks like a secret in text that came from outside: log lines of workloads, errors of SDKs. */

@@ -30,6 +30,8 @@ export async function createServer(ports: ServerPorts): Promise<{ url: string; c
     requestTimeout: 30_000,
     trustProxy: false,
   });
+  // Fastify takes plain text by default; here it is an error of the sender's, and said so.
+  server.removeContentTypeParser("text/plain");
   operations(server, { metrics, readiness: ports.readiness, refresh: ports.refresh });
   if (ports.front) {
     alertmanagerWebhook(server, {
@@ -79,7 +81,10 @@ function api(server: Routes, ports: ServerPorts): void {
   server.get("/api/v1/incidents", async (request, reply) => {
     if (!open(request))
       return reply.code(401).send({ error: "authorization: expected the bearer token NIGHTSHIFT_API_TOKEN" });
-    return { incidents: await ports.records.recent(100) };
+    const asked = Number((request.query as { limit?: string }).limit ?? 100);
+    return {
+      incidents: await ports.records.recent(Number.isInteger(asked) && asked > 0 ? Math.min(asked, 1000) : 100),
+    };
   });
   server.get("/api/v1/incidents/:id", async (request, reply) => {
     if (!open(request))

@@ -108,7 +108,7 @@ export async function startWorld(options: WorldOptions) {
       await postAlert(alertmanager.url, { labels, endsAt: new Date().toISOString() });
     },
     async incidents(): Promise<IncidentRecord[]> {
-      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/incidents`);
+      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/incidents?limit=1000`);
       return ((await answer.json()) as { incidents: IncidentRecord[] }).incidents;
     },
     async incident(what: string, test: (record: IncidentRecord) => boolean, ms = 60_000): Promise<IncidentRecord> {
