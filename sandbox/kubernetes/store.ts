@@ -56,7 +56,7 @@ export function createStore(): Store {
       oldest = history[cut - 1]?.version ?? oldest;
       history = history.slice(cut);
     }
-    for (const listener of [...listeners]) listener(change);
+    for (const listener of Array.from(listeners)) listener(change);
   }
 
   /** The table as it was: later changes are taken back, newest first. */

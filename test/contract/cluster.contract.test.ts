@@ -365,7 +365,7 @@ for (const { title, missing, start } of candidates) {
               api.call("PUT", `${leases()}/l`, lease(`w${i}`, made.metadata.resourceVersion)),
             ),
           );
-          expect(answers.map((answer) => answer.status).sort()).toEqual([200, ...Array(9).fill(409)]);
+          expect(answers.map((answer) => answer.status).sort((a, b) => a - b)).toEqual([200, ...Array(9).fill(409)]);
           const winner = answers.find((answer) => answer.status === 200)?.body.spec.holderIdentity;
           expect((await api.call("GET", `${leases()}/l`)).body.spec.holderIdentity).toBe(winner);
         });
@@ -566,7 +566,10 @@ for (const { title, missing, start } of candidates) {
           await settled("web");
           const [v1] = (await sets()).filter((set) => set.spec.template.spec.containers[0].image === "app:v1");
           expect(v1?.metadata.annotations[REVISION]).toBe("1");
-          const { "pod-template-hash": hash, ...labels } = v1?.spec.template.metadata.labels as Record<string, string>;
+          const { "pod-template-hash": hash, ...labels } = (v1?.spec.template.metadata.labels ?? {}) as Record<
+            string,
+            string
+          >;
           expect(hash).toMatch(/^[a-z0-9]{6,10}$/);
           const back = await ops("web", [
             { op: "replace", path: "/spec/template", value: { ...v1?.spec.template, metadata: { labels } } },
@@ -618,7 +621,10 @@ for (const { title, missing, start } of candidates) {
             ]),
           );
           const [v1] = (await sets()).filter((set) => set.spec.template.spec.containers[0].image === "app:v1");
-          const { "pod-template-hash": _hash, ...labels } = v1?.spec.template.metadata.labels as Record<string, string>;
+          const { "pod-template-hash": _hash, ...labels } = (v1?.spec.template.metadata.labels ?? {}) as Record<
+            string,
+            string
+          >;
           await ops("web", [
             { op: "replace", path: "/spec/template", value: { ...v1?.spec.template, metadata: { labels } } },
           ]);
@@ -714,7 +720,9 @@ for (const { title, missing, start } of candidates) {
           const names = await until("both endpoints", async () =>
             (await ready("web")).length === 2 ? ready("web") : null,
           );
-          expect(names).toEqual((await pods("?labelSelector=app%3Dweb")).map((pod) => pod.metadata.name).sort());
+          expect(names).toEqual(
+            (await pods("?labelSelector=app%3Dweb")).map((pod) => pod.metadata.name).sort((a, b) => (a < b ? -1 : 1)),
+          );
           expect(await ready("sick")).toEqual([]);
         });
       });
