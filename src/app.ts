@@ -330,7 +330,11 @@ async function start(
       metrics.paused.set(all ? 1 : 0);
       if (found.state !== "readable") return;
       for (const pause of found.pauses.filter((p) => p.until === null || p.until > clock.now())) {
-        await revokeLeases(leases, writer, (target) => covers(pause.scope, target));
+        await revokeLeases(
+          leases,
+          writer,
+          (target, runbook) => pause.scope === `runbook:${runbook}` || covers(pause.scope, target),
+        );
       }
     });
   }

@@ -243,7 +243,9 @@ export function createPipeline(p: PipelinePorts) {
     for (const failure of noted.failures) p.log.warn({ incident, failure }, "could not tell");
     if (noted.failures.some((failure) => failure.startsWith("PagerDuty"))) p.metrics.pages.inc({ result: "failed" });
     if (noted.failures.some((failure) => failure.startsWith("Slack"))) p.metrics.slack.inc({ result: "failed" });
-    return noted.failures.length > 0 && p.clock.now() - record.updatedAt < 24 * 3600_000 ? again(5000) : DONE;
+    // Where there is no pager at all, trying again soon cannot help; the sweep comes back to it each minute.
+    const worthwhile = noted.failures.filter((failure) => p.pager !== null || !failure.startsWith("PagerDuty"));
+    return worthwhile.length > 0 && p.clock.now() - record.updatedAt < 24 * 3600_000 ? again(5000) : DONE;
   }
 
   return {

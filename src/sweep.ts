@@ -101,6 +101,8 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
 
 /** Runs that were begun and have no worker; ends that nobody was told of. A live holder's worker ends its own. */
 async function sweepLeases(p: SweepPorts): Promise<void> {
+  // The front may not write Leases: the hands look after them.
+  if (p.engine === null) return;
   for (const lease of await p.leases.all()) {
     const { run } = lease.ledger;
     if (run !== null && !(await p.holderLives(lease))) {

@@ -53,10 +53,10 @@ export async function pause(options: {
     await control.create();
     const until = ms === null ? null : systemClock.now() + ms;
     await control.pause({ scope: options.scope, by: userInfo().username, why: options.why, until });
-    const covered = (target: { cluster: string; namespace: string } | null) =>
+    const covered = (target: { cluster: string; namespace: string } | null, runbook: string) =>
       options.scope === "all" ||
-      (target !== null &&
-        (options.scope === `cluster:${target.cluster}` || options.scope === `namespace:${target.namespace}`));
+      options.scope === `runbook:${runbook}` ||
+      (target !== null && [`cluster:${target.cluster}`, `namespace:${target.namespace}`].includes(options.scope));
     const revoked = await revokeLeases(leases, kubernetes, covered);
     if (options.json) process.stdout.write(`${JSON.stringify({ scope: options.scope, until, revoked })}\n`);
     else

@@ -133,14 +133,15 @@ function parse(found: KubeObject): Control {
 export async function revokeLeases(
   leases: LeaseStore,
   writer: ClusterWriter,
-  covers: (target: Target | null) => boolean,
+  covers: (target: Target | null, runbook: string) => boolean,
 ): Promise<number> {
   let revoked = 0;
   for (const seen of await leases.all()) {
-    if (!covers(seen.target)) continue;
+    if (!covers(seen.target, seen.ledger.run?.runbook ?? "")) continue;
     for (let attempt = 0; attempt < 20; attempt += 1) {
       const view = attempt === 0 ? seen : await leases.read(seen.name);
-      if (view === null || (view.holder === "" && view.ledger.open === null)) break;
+      // Given back, or taken away already: what was open has been fenced then.
+      if (view === null || view.holder === "") break;
       if (view.ledger.open) await fence(writer, view.ledger.open, `${view.token + 1} revoked`);
       if (await leases.write(view.name, view, { holder: "", token: view.token + 1, ledger: view.ledger })) {
         revoked += 1;
