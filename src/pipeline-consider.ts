@@ -33,9 +33,10 @@ export async function considerIncident(p: PipelinePorts, incident: string): Prom
   try {
     return await considered(p, record);
   } catch (error) {
-    if (!(error instanceof ClusterError) && !(error instanceof UnavailableError)) throw error;
-    // Something could not be asked. No outcome without the Lease; a passed deadline brings a person.
-    p.log.warn({ incident, error }, "could not be considered yet");
+    // Something could not be asked, or went wrong. No outcome without the Lease; a passed deadline brings a person.
+    const asked = error instanceof ClusterError || error instanceof UnavailableError;
+    if (asked) p.log.warn({ incident, error }, "could not be considered yet");
+    else p.log.error({ incident, error }, "an incident could not be considered");
     if (p.clock.now() < record.deadline) return again(UNAVAILABLE_MS);
     const says = `it could not be decided in time: ${messageOf(error)}`;
     await p.transition(incident, { type: "overdue", says, deadline: p.clock.now() + OVERDUE_AGAIN_MS }, WHO);

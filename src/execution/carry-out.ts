@@ -1,5 +1,7 @@
 /** Carries out one approved plan, whatever crashes: PROTOCOL section 4. It always starts at number 1. */
 import { iso } from "../clock.js";
+import { ClusterError } from "../cluster.js";
+import { messageOf, UnavailableError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
 import { type Outcome, type Reason, reasonNames, reasons } from "../record/reasons.js";
 import { type Fenced, fence, look } from "./fence.js";
@@ -152,7 +154,10 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     return await steps(e, run);
   } catch (error) {
     if (error instanceof Halt) return halted(e, run, error.why);
-    throw error;
+    // Something could not be asked: the job comes back. Anything else would only happen again, so a person is brought.
+    if (error instanceof ClusterError || error instanceof UnavailableError) throw error;
+    e.log.error({ incident: record.id, runbook: remedy.name, error }, "a run ended with an error");
+    return end(e, run, { outcome: "held", reason: "error", says: `${remedy.name} failed: ${messageOf(error)}` });
   }
 }
 

@@ -140,7 +140,7 @@ describe.skipIf(missing !== null)(
       expect(again).toMatchObject({ state: "held", reason: "config-changed" });
     }, 120_000);
 
-    it("is not kept from acting by a status that is rewritten twenty times a second (H20)", async () => {
+    it("is not kept from acting by an object that is rewritten twenty times a second (H20)", async () => {
       const ask = await asked("four");
       let churning = true;
       let writes = 0;

@@ -1,0 +1,177 @@
+import { describe, expect, it } from "vitest";
+import { UnavailableError } from "../../../src/errors.js";
+import { holdsAt, longestWindow, selectorsOf, shortenWindows, thresholdOf } from "../../../src/verify/expression.js";
+import type { AlertingRule, MetricsReader, Sample } from "../../../src/verify/metrics.js";
+import { ruleWindowMs, symptomOf } from "../../../src/verify/symptom.js";
+import { judge, type LookLine } from "../../../src/verify/verdict.js";
+
+const NOW = 1_000_000;
+const RATE =
+  'sum by (namespace, service) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (namespace, service) (rate(http_requests_total[5m])) > 0.05';
+const KSM =
+  'max_over_time(kube_pod_container_status_waiting_reason{reason="CrashLoopBackOff", job="kube-state-metrics"}[5m]) >= 1';
+
+describe("expressions", () => {
+  it.each([
+    [RATE, ">", 0.05],
+    [KSM, ">=", 1],
+    ["(a > 3)", ">", 3],
+    ["up == 0", "==", 0],
+    ["a < 80 / 100", "<", 0.8],
+  ])("%s has a threshold", (expr, op, value) => {
+    expect(thresholdOf(expr)).toMatchObject({ op, value });
+  });
+
+  it.each(["a > b", "a and b > 2", "a > bool 1", "absent(up)", "a > on(x) 1", "nonsense((", ""])(
+    "%s has none",
+    (expr) => {
+      expect(thresholdOf(expr)).toBeNull();
+    },
+  );
+
+  it("cuts windows by the grammar, never inside a text", () => {
+    expect(shortenWindows('rate(a{x="[5m]"}[5m]) + rate(b[30s])', 60_000)).toBe(
+      'rate(a{x="[5m]"}[60s]) + rate(b[30s])',
+    );
+    expect(longestWindow(RATE)).toBe(300_000);
+  });
+
+  it("finds the selectors with metric and job", () => {
+    expect(selectorsOf(KSM)).toMatchObject([
+      { metric: "kube_pod_container_status_waiting_reason", job: "kube-state-metrics" },
+    ]);
+  });
+
+  it.each([
+    [">", 2, true],
+    [">", 1, false],
+    ["<=", 1, true],
+    ["!=", 1, false],
+  ] as const)("%s 1 holds for %d: %s", (op, value, expected) => {
+    expect(holdsAt(value, { op, value: 1 })).toBe(expected);
+  });
+});
+
+function metrics(of: {
+  expr?: string;
+  samples?: Sample[];
+  up?: number[];
+  broken?: boolean;
+  rules?: Partial<AlertingRule>[];
+}): MetricsReader {
+  return {
+    async query(expr) {
+      if (of.broken) throw new UnavailableError("X", "Prometheus answered 500");
+      if (expr.startsWith("up{")) return (of.up ?? []).map((value) => ({ labels: {}, value, at: NOW }));
+      return of.samples ?? [];
+    },
+    async alertingRules() {
+      if (of.broken) throw new UnavailableError("X", "Prometheus answered 500");
+      return (of.rules ?? [{}]).map((rule) => ({
+        name: "HighErrorRate",
+        expr: of.expr ?? RATE,
+        forMs: 60_000,
+        keepFiringForMs: 0,
+        labels: { severity: "critical" },
+        everyMs: 15_000,
+        ...rule,
+      }));
+    },
+  };
+}
+
+const alert = {
+  labels: { alertname: "HighErrorRate", namespace: "n", service: "s", severity: "critical", cluster: "c" },
+};
+const sample = (
+  value: number,
+  labels: Record<string, string> = { namespace: "n", service: "s" },
+  at = NOW,
+): Sample => ({ labels, value, at });
+const settings = { maxAgeMs: 120_000, windowMs: 60_000, now: NOW };
+
+describe("the symptom", () => {
+  it.each([
+    ["a value above the threshold", { samples: [sample(0.2)] }, "present"],
+    ["a value below it", { samples: [sample(0.01)] }, "gone"],
+    ["zero", { samples: [sample(0)] }, "gone"],
+    ["no series at all (H16)", { samples: [] }, "unknown"],
+    ["no requests: not a number (H16)", { samples: [sample(Number.NaN)] }, "unknown"],
+    [
+      "a sample of three minutes ago (H16)",
+      { samples: [sample(0, { namespace: "n", service: "s" }, NOW - 180_000)] },
+      "unknown",
+    ],
+    ["another service's series only", { samples: [sample(0, { namespace: "n", service: "other" })] }, "unknown"],
+    ["Prometheus away (H29)", { broken: true }, "unknown"],
+    ["no such rule", { rules: [] }, "unknown"],
+    [
+      "a rule of the name with other labels",
+      { rules: [{ labels: { severity: "warning" } }], samples: [sample(0)] },
+      "unknown",
+    ],
+    ["a state of kube-state-metrics that has ended, its exporter up", { expr: KSM, samples: [], up: [1] }, "gone"],
+    ["the same with the exporter down (H16)", { expr: KSM, samples: [], up: [0] }, "unknown"],
+    ["the same with the exporter unknown (H16)", { expr: KSM, samples: [], up: [] }, "unknown"],
+    ["an expression without threshold that still answers", { expr: "a and b > 2", samples: [sample(3)] }, "present"],
+  ])("%s is %s", async (_what, of, state) => {
+    expect((await symptomOf(alert, metrics(of as Parameters<typeof metrics>[0]), settings)).state).toBe(state);
+  });
+
+  it("is unknown without Prometheus", async () => {
+    expect((await symptomOf(alert, null, settings)).state).toBe("unknown");
+  });
+
+  it("may outlive its cause by the rule's window, for and keep_firing_for", async () => {
+    expect(await ruleWindowMs(alert, metrics({ rules: [{ keepFiringForMs: 5000 }] }))).toBe(300_000 + 60_000 + 5000);
+  });
+});
+
+describe("the verdict", () => {
+  const look = (world: string, symptom: string): LookLine => ({ at: 0, world, symptom, says: `${world}/${symptom}` });
+  const good = look("good", "gone");
+  const verdict = (looks: LookLine[], more: Partial<Parameters<typeof judge>[0]> = {}) =>
+    judge({
+      looks,
+      settings: { samples: 4, everyMs: 30_000, bakeMs: 0 },
+      now: 0,
+      giveUpAt: 600_000,
+      active: "not-active",
+      ...more,
+    });
+
+  it.each([
+    ["four good looks and an alert that is over", [good, good, good, good], {}, "successful"],
+    ["three", [good, good, good], {}, null],
+    ["four with one bad in between", [good, good, look("waiting", "gone"), good, good], {}, null],
+    [
+      "four good ones while the alert still fires inside its own window",
+      [good, good, good, good],
+      { active: "active" },
+      null,
+    ],
+    ["the same past that window", [good, good, good, good], { active: "active", now: 600_000 }, "failed"],
+    [
+      "four good ones, no Alertmanager to ask, time over",
+      [good, good, good, good],
+      { active: "unknown", now: 600_000 },
+      "inconclusive",
+    ],
+    ["a world that will not come by itself", [look("bad", "unknown")], {}, "failed"],
+    ["time over and the symptom there (H19)", [look("good", "present")], { now: 600_000 }, "failed"],
+    ["time over and never healthy (H25)", [look("waiting", "gone")], { now: 600_000 }, "failed"],
+    ["time over and no data (H16)", [look("good", "unknown")], { now: 600_000 }, "inconclusive"],
+    ["time over and nothing seen (H29)", [], { now: 600_000 }, "inconclusive"],
+  ] as [string, LookLine[], object, string | null][])("of %s", (_what, looks, more, expected) => {
+    expect(verdict(looks, more).verdict).toBe(expected);
+  });
+
+  it("is never successful without enough good looks (H29)", () => {
+    for (const world of ["good", "waiting", "bad", "", "undefined"]) {
+      for (const symptom of ["gone", "present", "unknown", "NaN"]) {
+        if (world === "good" && symptom === "gone") continue;
+        expect(verdict([good, good, good, look(world, symptom)], { now: 600_000 }).verdict).not.toBe("successful");
+      }
+    }
+  });
+});
