@@ -2,26 +2,23 @@
 import { hostname } from "node:os";
 import { createGuardWorld } from "./app/guard-world.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
+import { openClients } from "./app/clients.js";
+import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { embeddedSecret } from "./app/secret.js";
+import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
 import { findPolicy, known } from "./app/policy.js";
-import { createAlertmanagers } from "./clients/alertmanager.js";
-import { createKubernetes } from "./clients/kubernetes.js";
-import { createPager, createPagerDutyRest } from "./clients/pagerduty.js";
-import { createPrometheus } from "./clients/prometheus.js";
-import { createSlack } from "./clients/slack.js";
 import { type Clock, randomHex, systemClock } from "./clock.js";
 import type { Config } from "./config.js";
 import { FaultsError, messageOf } from "./errors.js";
 import { createBudgets } from "./execution/budget.js";
-import { createControl, revokeLeases } from "./execution/control.js";
+import { createControl } from "./execution/control.js";
 import { createLeaseStore, createLeaseWatch } from "./execution/lease.js";
 import type { Bracket } from "./execution/ports.js";
 import { loadGuards } from "./guard/gate.js";
 import { createLog, type Log } from "./log.js";
 import { createMetrics } from "./metrics.js";
-import { directPage } from "./notify/pager-event.js";
 import { createPipeline } from "./pipeline.js";
 import { incidentActivity } from "./pipeline-consider.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -112,11 +109,12 @@ async function start(
   );
   life.cleanup.push(() => producer.close());
 
-  const reader = await createKubernetes({ kubeconfig: config.kubeconfig, clock });
+  const { reader, writer, prometheus, alertmanagers, pager, rest, slack } = await openClients(config, {
+    clock,
+    log,
+    hands,
+  });
   life.cleanup.push(() => reader.close());
-  const writer = hands
-    ? await createKubernetes({ kubeconfig: config.kubeconfigHands ?? config.kubeconfig, clock })
-    : null;
   if (writer) life.cleanup.push(() => writer.close());
   // Leases and the control ConfigMap lie in Nightshift's own namespace: the hands write them, the front only reads.
   const own = writer ?? reader;
@@ -124,27 +122,6 @@ async function start(
   if (hands) await control.create();
   const leases = createLeaseStore(own, config.namespace, { clock, durationSeconds: LEASE_SECONDS });
   const budgets = createBudgets(own, config.namespace, clock);
-  const prometheus = config.prometheusUrl === null ? null : createPrometheus(config.prometheusUrl);
-  const alertmanagers =
-    config.alertmanagerUrls.length === 0
-      ? null
-      : createAlertmanagers(config.alertmanagerUrls, config.alertmanagerReceiver, log);
-  const key = config.pagerduty.routingKey;
-  const pager =
-    key === null
-      ? null
-      : createPager({ routingKey: () => key.values()[0] ?? "", eventsUrl: config.pagerduty.eventsUrl });
-  const rest =
-    config.pagerduty.token === null
-      ? null
-      : createPagerDutyRest({
-          token: () => config.pagerduty.token?.values()[0] ?? "",
-          apiUrl: config.pagerduty.apiUrl,
-        });
-  const bot = config.slack.botToken;
-  const slack =
-    bot === null ? null : await createSlack({ botToken: () => bot.values()[0] ?? "", apiUrl: config.slack.apiUrl });
-
   const holder = `${process.env["POD_UID"] ?? hostname()}-${process.pid}-${randomHex(4)}`;
   const holderLives = createLeaseWatch(clock, (who) => facts.isPresent(who));
   const add = (job: Job, delayMs?: number) => producer.add(job, delayMs);
@@ -172,6 +149,7 @@ async function start(
     },
   });
   let pending = 0;
+  const missed: Missed = new Map();
   const verify = {
     clock,
     policy: () => policy,
@@ -219,6 +197,7 @@ async function start(
     transition,
     add,
     overloaded: () => pending > config.limits.pending,
+    missed: (alerts) => rememberMissed(missed, policy, alerts),
     reader,
     leases,
     holderLives,
@@ -288,18 +267,7 @@ async function start(
     life.cleanup.push(() => consumer.stop());
   };
 
-  const halt = new AbortController();
-  let redisAway: number | null = null;
-  const every = (ms: number, what: string, run: () => Promise<unknown>) => {
-    const loop = (async () => {
-      while (!halt.signal.aborted) {
-        await run().catch((error: unknown) => log.warn({ what, error }, "a periodic task did not succeed"));
-        await clock.sleep(ms, halt.signal);
-      }
-    })();
-    life.cleanup.push(() => loop);
-  };
-
+  const tasks = createTasks(clock, log);
   if (hands) await facts.present(holder, 5 * PRESENT_MS);
   if (front) {
     consume("alerts", 16);
@@ -308,9 +276,9 @@ async function start(
   if (hands) consume("runs", 8);
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
-  if (hands) every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
+  if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
   const missing = new Set<string>();
-  every(options.sweepMs ?? SWEEP_MS, "sweep", () =>
+  tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", () =>
     sweep(
       {
         ...ports,
@@ -321,41 +289,22 @@ async function start(
       missing,
     ),
   );
-  if (writer) {
-    every(CONTROL_MS, "control", async () => {
-      const found = await control.read();
-      const all =
-        found.state === "unreadable" ||
-        found.pauses.some((p) => p.scope === "all" && (p.until === null || p.until > clock.now()));
-      metrics.paused.set(all ? 1 : 0);
-      if (found.state !== "readable") return;
-      for (const pause of found.pauses.filter((p) => p.until === null || p.until > clock.now())) {
-        await revokeLeases(
-          leases,
-          writer,
-          (target, runbook) => pause.scope === `runbook:${runbook}` || covers(pause.scope, target),
-        );
-      }
-    });
-  }
-  every(1000, "pending", async () => {
-    try {
-      const depth = await producer.depth("alerts");
-      pending = depth.jobs;
-      redisAway = null;
-    } catch (error) {
-      redisAway ??= clock.monotonic();
-      // The direct path: it needs neither Redis nor Slack. The same key merges while it lasts.
-      if (clock.monotonic() - redisAway > (options.redisGraceMs ?? REDIS_GRACE_MS) && pager) {
-        const summary = `Nightshift has no Redis: alerts are refused with 503 and nothing is remediated. ${messageOf(error)}`;
-        await pager.send(directPage({ key: "nightshift/redis-down", summary }, { url: config.url, now: clock.now() }));
-        metrics.pages.inc({ result: "direct" });
-        await clock.sleep(60_000, halt.signal);
-      }
-    }
+  if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
+  const watch = createRedisWatch({
+    depth: () => producer.depth("alerts"),
+    graceMs: options.redisGraceMs ?? REDIS_GRACE_MS,
+    pager,
+    clock,
+    metrics,
+    url: config.url,
+    missed,
   });
+  tasks.every(1000, "pending", async () => {
+    pending = await watch();
+  });
+  life.cleanup.push(() => tasks.stop());
 
-  const app = front && bot !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
+  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
   if (app) life.cleanup.push(() => app.stop());
   const server = await createServer({
     config,
@@ -369,7 +318,6 @@ async function start(
     log,
   });
   life.cleanup.push(() => server.close());
-  life.cleanup.push(() => halt.abort());
   log.info(
     { url: server.url, role: config.role, cluster, rules: policy.rules.length, policy: policy.digest.slice(0, 12) },
     "nightshift serves",
@@ -393,9 +341,4 @@ async function start(
       metrics.oldestJob.set({ queue: name }, depth.oldestMs / 1000);
     }
   }
-}
-
-function covers(scope: string, target: { cluster: string; namespace: string } | null): boolean {
-  if (scope === "all" || target === null) return scope === "all";
-  return scope === `cluster:${target.cluster}` || scope === `namespace:${target.namespace}`;
 }

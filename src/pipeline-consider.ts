@@ -1,21 +1,18 @@
 /** Considers one open incident: match → resolve → diagnose → plan → guard → record. Part of the hall. */
 import { redact } from "./log.js";
 import { ClusterError, nameOf } from "./cluster.js";
-import { sealApproval } from "./approval/seal.js";
 import { messageOf, UnavailableError } from "./errors.js";
 import { leaseName, opKey } from "./execution/keys.js";
 import type { JobEnd } from "./execution/ports.js";
-import { runGate } from "./guard/gate.js";
-import { ownersOf } from "./owner/owners.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { makePlan } from "./plan/plan.js";
+import { remediate } from "./pipeline-remediate.js";
 import { decide } from "./policy/decide.js";
-import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from "./policy/policy.js";
-import { type IncidentRecord, isLive, type Plan } from "./record/incident.js";
+import { type Decision, type Rule, wakesPeople } from "./policy/policy.js";
+import { type IncidentRecord, isLive } from "./record/incident.js";
 import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
-import { type AnyRemedy, type Diagnosis, isSkip, type JsonPatchOp, type Target } from "./runbook.js";
+import type { AnyRemedy, Diagnosis } from "./runbook.js";
 import { resolveTarget } from "./target/resolve.js";
 
 const DONE: JobEnd = { end: "done" };
@@ -117,7 +114,15 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     const says = decision.says || "read only: nothing is changed";
     return wakesPeople({ severity: record.severity }) ? held("diagnosis", says) : suppressed("diagnosis", says);
   }
-  return remediate(p, record, { decision, remedy, held, suppressed });
+  const subject = record;
+  return remediate(p, record, {
+    decision,
+    remedy,
+    activity: await incidentActivity(p, record),
+    diagnose: () => diagnose(p, subject, { runbook: remedy.diagnosis, params: {} }),
+    held,
+    suppressed,
+  });
 }
 
 interface Lead {
@@ -205,196 +210,4 @@ export async function incidentActivity(
     if (activity === "unknown") unknown = true;
   }
   return unknown ? "unknown" : "not-active";
-}
-
-interface Ends {
-  decision: Decision;
-  remedy: AnyRemedy;
-  held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
-  suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
-}
-
-async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Promise<JobEnd> {
-  const { decision, remedy, held, suppressed } = of;
-  const { rule } = decision;
-  const target = record.target;
-  if (rule === null || target === null) return held("error", "a remedy without rule or target");
-  const autonomy = ceiling(p, rule, remedy);
-  const activity = await incidentActivity(p, record);
-  if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
-  if (activity === "unknown" && autonomy.level !== "observe")
-    return held("unavailable", "no Alertmanager could be asked whether it still fires");
-  await diagnose(p, record, { runbook: remedy.diagnosis, params: {} });
-  const observing = autonomy.level === "observe";
-  const refuse = (reason: Reason, says: string, handOff?: string) =>
-    observing
-      ? suppressed("observed", autonomy.says, {
-          wouldHave: `I would have held it: ${says}`,
-          ...(handOff ? { handOff } : {}),
-        })
-      : held(reason, says, handOff ? { handOff } : {});
-  if (!remedy.kinds.includes(target.kind))
-    return refuse("unsupported-kind", `${remedy.name} acts on ${remedy.kinds.join(", ")}, found ${nameOf(target)}`);
-  const object = await p.reader.get(target);
-  if (object === null || object.metadata.uid !== target.uid)
-    return refuse("target-not-found", `${nameOf(target)} is gone or is another object by now`);
-
-  const context = {
-    target,
-    params: decision.params ?? {},
-    alerts: record.alerts.filter((a) => a.status === "firing"),
-    cluster: p.reader,
-    now: p.clock.now(),
-  };
-  const owners = await ownersOf(target, object, p.reader);
-  const draft = await remedy.plan({
-    ...context,
-    owners,
-    settings: { rollbackHealthMs: rule.guards.rollback.healthMs },
-  });
-  if (isSkip(draft)) {
-    p.metrics.plans.inc({ runbook: remedy.name, result: "skipped" });
-    return refuse(draft.skip, draft.sentence, draft.handOff);
-  }
-  const stamp = {
-    ms: p.clock.now(),
-    expiresMs: rule.approval.expiresMs,
-    nonce: p.random(16),
-    autonomy: autonomy.level,
-    dryRun: "",
-  };
-  const plan: Plan = makePlan(
-    draft,
-    { incident: record.id, remedy, params: (decision.params ?? {}) as Plan["params"], target },
-    stamp,
-  );
-  const gate = await runGate(
-    p.guards,
-    {
-      at: "plan",
-      incident: record,
-      rule,
-      policy: p.policy(),
-      plan,
-      target,
-      runbook: remedy,
-      settings: rule.guards,
-      cluster: p.reader,
-      world: p.guardWorld(record, { plan, rule, remedy, target }),
-      ownNamespace: p.settings.namespace,
-      now: p.clock.now(),
-    },
-    { timeoutMs: p.settings.guardTimeoutMs, log: p.log },
-  );
-  for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
-  if (gate.trace.some((one) => one.guard === "storm" && one.holds) && (await p.facts.stormOpen()) === null) {
-    await p.facts.setStorm(p.clock.now(), p.clock.now() + rule.guards.storm.quietMs);
-  }
-  const others = otherPlans(p, record, rule);
-  const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") =>
-    p.metrics.plans.inc({ runbook: remedy.name, result });
-
-  if (observing) {
-    counted("observed");
-    const but = gate.held ? `, and would have been held: ${gate.held.says}` : "";
-    return suppressed("observed", autonomy.says, {
-      wouldHave: `I would have: ${plan.sentence}${but}`,
-      guards: gate.trace,
-      plan,
-    });
-  }
-  if (gate.held) {
-    counted("held");
-    return held(gate.held.reason, gate.held.says, { guards: gate.trace, plan });
-  }
-  const dryRun = await dryRunOf(p, remedy, { ...context, plan });
-  if (dryRun.refused) {
-    counted("held");
-    return held("refused", dryRun.says, { guards: gate.trace, plan });
-  }
-  plan.dryRun = dryRun.says;
-  if (autonomy.level === "propose") {
-    counted("proposed");
-    const more = { guards: gate.trace, plan };
-    return wakesPeople({ severity: record.severity })
-      ? held(autonomy.reason, autonomy.says, more)
-      : suppressed(autonomy.reason, autonomy.says, more);
-  }
-  if (autonomy.level === "auto") {
-    counted("auto");
-    const bound = { incident: record.id, nonce: plan.nonce, digest: plan.digest, by: "policy", at: p.clock.now() };
-    const approval = {
-      by: "policy",
-      name: "the policy",
-      at: bound.at,
-      nonce: plan.nonce,
-      digest: plan.digest,
-      mac: sealApproval(p.keys()[0] ?? "", bound),
-    };
-    await p.transition(record.id, { type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
-    p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
-    return DONE;
-  }
-  counted("asked");
-  const needed = Math.max(rule.approval.count, remedy.risk === "C" ? 2 : 1);
-  // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
-  const page = wakesPeople({ severity: record.severity }) || p.slack === null;
-  await p.transition(record.id, { type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
-  p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
-  return DONE;
-}
-
-/** How far this rule may go, and in which words it stops there. */
-function ceiling(p: PipelinePorts, rule: Rule, remedy: AnyRemedy): { level: Autonomy; reason: Reason; says: string } {
-  const lowest = (a: Autonomy, b: Autonomy) =>
-    autonomies[Math.min(autonomies.indexOf(a), autonomies.indexOf(b))] ?? "observe";
-  let level = rule.autonomy;
-  let reason: Reason = level === "observe" ? "observed" : "proposed";
-  let says = `rule ${rule.name} has autonomy ${level}`;
-  if (p.pager === null && lowest(level, "propose") !== level) {
-    level = "propose";
-    reason = "no-pager";
-    says = "there is no PagerDuty routing key, so that nobody could be woken if it failed: set PAGERDUTY_ROUTING_KEY";
-  }
-  if (remedy.risk !== "A") level = lowest(level, "approve");
-  return { level, reason, says };
-}
-
-/** Runs the steps with a writer whose writes the API server checks and throws away. */
-async function dryRunOf(
-  p: PipelinePorts,
-  remedy: AnyRemedy,
-  context: { target: Target; plan: Plan } & Record<string, unknown>,
-): Promise<{ refused: boolean; says: string }> {
-  const writer = p.dryRunner;
-  if (writer === null)
-    return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
-  try {
-    await remedy.execute({
-      ...(context as unknown as Parameters<AnyRemedy["execute"]>[0]),
-      step: async (_name, prepare) => {
-        const effect = await prepare();
-        const live = await p.reader.get(effect.object);
-        if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
-        const pin: JsonPatchOp[] =
-          live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
-        await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });
-      },
-    });
-    return { refused: false, says: "the API server accepts the change (dry run)" };
-  } catch (error) {
-    if (error instanceof ClusterError && error.fateUnknown) throw error;
-    return { refused: true, says: `the API server does not accept the change in a dry run: ${messageOf(error)}` };
-  }
-}
-
-function otherPlans(p: PipelinePorts, record: IncidentRecord, rule: Rule): string[] {
-  const policy = p.policy();
-  const names = new Set<string>();
-  for (const alert of record.alerts) {
-    const other = decide(policy, { ...alert, status: "firing" });
-    if (other.rule && other.rule.name !== rule.name)
-      names.add(`${alert.labels["alertname"] ?? ""}: ${other.runbook ?? other.decision} (rule ${other.rule.name})`);
-  }
-  return [...names];
 }

@@ -1,4 +1,5 @@
 /** What the pipeline needs of the outside; app.ts fills it. */
+import type { Alert } from "./alert/alert.js";
 import type { Clock, RandomHex } from "./clock.js";
 import type { ClusterReader, ClusterWriter } from "./cluster.js";
 import type { EnginePorts, JobEnd } from "./execution/ports.js";
@@ -42,6 +43,8 @@ export interface PipelinePorts {
   add(job: Job, delayMs?: number): Promise<void>;
   /** True while more is waiting than the limits allow. */
   overloaded(): boolean;
+  /** Told of alerts that could not be stored: whoever must be woken is paged directly if that lasts. */
+  missed(alerts: readonly Alert[]): void;
   reader: ClusterReader;
   leases: LeaseStore;
   holderLives(view: LeaseView): Promise<boolean>;

@@ -47,13 +47,18 @@ export function createPipeline(p: PipelinePorts) {
     if (p.overloaded())
       throw new UnavailableError("ERR_OVERLOADED", "more is waiting than can be looked at: try again");
     if (parsed.alerts.length > 0 || parsed.truncated > 0) {
-      await p.add({
-        v: JOB_VERSION,
-        kind: "webhook",
-        alerts: parsed.alerts,
-        truncated: parsed.truncated,
-        groupKey: parsed.groupKey,
-      });
+      try {
+        await p.add({
+          v: JOB_VERSION,
+          kind: "webhook",
+          alerts: parsed.alerts,
+          truncated: parsed.truncated,
+          groupKey: parsed.groupKey,
+        });
+      } catch (error) {
+        p.missed(parsed.alerts);
+        throw error;
+      }
     }
     for (const bad of parsed.rejected) {
       await p.facts.deadLetter({ at: now, why: `alerts[${bad.index}].${bad.field}: ${bad.fault}`, sample: bad.sample });

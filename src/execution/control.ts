@@ -1,7 +1,7 @@
 /** The kill switch and the named pauses: a ConfigMap, not Redis, so that they outlive it. Only a person clears them. */
 import { z } from "zod";
 import { ClusterError, type KubeObject, type OwnObjects } from "../cluster.js";
-import { messageOf, UnavailableError } from "../errors.js";
+import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 import type { Control, Pause } from "../guard/guard.js";
 import { fence } from "./fence.js";
 import type { LeaseStore } from "./lease.js";
@@ -67,6 +67,13 @@ export function createControl(objects: OwnObjects, namespace: string): ControlSt
           data: { stop: "false", pauses: "[]" },
         });
       } catch (error) {
+        if (error instanceof ClusterError && error.status === 404) {
+          const how = `create it with \`kubectl create namespace ${namespace}\`, or set NIGHTSHIFT_NAMESPACE`;
+          throw new TerminalError(
+            "ERR_NO_NAMESPACE",
+            `there is no namespace ${namespace} for Nightshift's own ConfigMap and Leases: ${how}`,
+          );
+        }
         if (!(error instanceof ClusterError && error.conflict)) throw error;
       }
     },

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Kubernetes, startKubernetes } from "../../sandbox/kubernetes/kubernetes.js";
 import { alertmanagerProgram, until } from "../harness/processes.js";
+import { dedupKeyOf } from "../../src/alert/identity.js";
 import { deploy, startWorld, TOKEN, type World } from "../harness/world.js";
 
 const folder = fileURLToPath(new URL("../fixtures/webhooks/", import.meta.url));
@@ -190,7 +191,7 @@ describe.skipIf(missing !== null)(`receiving, on real Redis${missing === null ? 
   it("answers 503 while Redis hangs, pages by the direct path, and takes the repeat afterwards (H36 H42 H48)", async () => {
     process.kill(world.redis.pid, "SIGSTOP");
     try {
-      const answer = await post(one("Hung"));
+      const answer = await post(one("Hung", { labels: { alertname: "Hung", severity: "critical" } }));
 
       expect(answer.status).toBe(503);
       expect(answer.headers.get("retry-after")).toBe("5");
@@ -198,6 +199,11 @@ describe.skipIf(missing !== null)(`receiving, on real Redis${missing === null ? 
         "the direct page",
         async () => world.pager.alerts.some((a) => a.dedupKey === "nightshift/redis-down"),
         20_000,
+      );
+      // The alert itself is told of under the key that its incident will have.
+      const key = dedupKeyOf("Hung", "");
+      await until("the alert's own page", async () =>
+        world.pager.alerts.some((a) => a.dedupKey === key && /Hung fires and could not be stored/.test(a.summary)),
       );
     } finally {
       process.kill(world.redis.pid, "SIGCONT");
