@@ -28,7 +28,7 @@ import { JOB_VERSION, type Job } from "./queue/jobs.js";
 import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
 import { createRecordStore } from "./store/records.js";
-import { connectRedis, untilReady } from "./store/redis.js";
+import { checkRedis, connectRedis, untilReady } from "./store/redis.js";
 import { sweep } from "./sweep.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
@@ -101,6 +101,7 @@ async function start(
   const redis = connectRedis(redisUrl, (says) => log.warn({ says }, "Redis reports an error"));
   life.cleanup.push(() => redis.disconnect());
   await untilReady(redis, 10_000);
+  await checkRedis(redis, (says) => log.warn({ says }, "Redis is not set up as it should be"));
   const prefix = config.redisPrefix;
   const records = createRecordStore(redis, prefix, randomHex);
   const facts = createFactStore(redis, prefix);

@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
-import { UnavailableError, messageOf } from "../errors.js";
+import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 
 /**
  * Connections to Redis. Every command has a deadline, so a hung server (stopped process, cut network) is noticed; nothing
@@ -54,4 +54,26 @@ export async function asking<T>(what: string, ask: () => Promise<T>): Promise<T>
   } catch (cause) {
     throw new UnavailableError("ERR_REDIS_UNREACHABLE", `Redis could not ${what}: ${messageOf(cause)}`, { cause });
   }
+}
+
+/**
+ * Refuses a Redis that may throw away what was accepted. A managed service that hides its settings is let pass with a
+ * warning. Errors: TerminalError says how to mend it.
+ */
+export async function checkRedis(redis: Redis, warn: (says: string) => void): Promise<void> {
+  const info = await asking(
+    "tell its settings",
+    async () => `${await redis.info("memory")}\r\n${await redis.info("persistence")}`,
+  );
+  const value = (name: string) => new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1];
+  const eviction = value("maxmemory_policy");
+  if (eviction === undefined) warn("Redis does not tell its eviction policy: make sure that it is noeviction");
+  else if (eviction !== "noeviction") {
+    throw new TerminalError(
+      "ERR_REDIS_EVICTS",
+      `Redis has maxmemory-policy ${eviction}: accepted alerts would vanish under memory pressure; set maxmemory-policy noeviction`,
+    );
+  }
+  if (value("aof_enabled") === "0")
+    warn("Redis keeps no AOF: a restart of it loses what was accepted since its last snapshot; set appendonly yes");
 }
