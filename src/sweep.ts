@@ -57,7 +57,8 @@ async function sweepRecords(p: SweepPorts): Promise<void> {
   for (const id of ids) {
     try {
       const record = await p.records.get(id);
-      if (record !== null) await sweepRecord(p, record);
+      if (record === null) await p.records.forget(id);
+      else await sweepRecord(p, record);
     } catch (error) {
       p.log.warn({ incident: id, error }, "a record could not be swept");
     }
@@ -84,18 +85,16 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
     }
   }
   if (record.state === "suppressed" && p.alertmanagers && now - (record.endedAt ?? now) >= STILL_FIRING_MS) {
+    let quiet = true;
     for (const alert of record.alerts) {
-      if ((await p.alertmanagers.activity(alert.identity)) !== "active") continue;
-      await p.transition(
-        record.id,
-        {
-          type: "stillFiring",
-          says: `${alert.labels["alertname"] ?? "the alert"} was left alone as no longer active, and fires`,
-        },
-        WHO,
-      );
+      const activity = await p.alertmanagers.activity(alert.identity);
+      if (activity !== "not-active") quiet = false;
+      if (activity !== "active") continue;
+      const says = `${alert.labels["alertname"] ?? "the alert"} was left alone as no longer active, and fires`;
+      await p.transition(record.id, { type: "stillFiring", says }, WHO);
       return;
     }
+    if (quiet) await p.transition(record.id, { type: "settled" }, WHO);
   }
 }
 

@@ -5,6 +5,7 @@ import type { ActiveAlert, AlertmanagerReader } from "../verify/metrics.js";
 import { fetchJson, splitUrl } from "./http.js";
 
 const TIMEOUT_MS = 5000;
+const SHARED_MS = 500;
 
 /** Alertmanager 0.25 leaves out what the newest specification requires: only what is used is asked for. */
 const alerts = z.array(
@@ -28,7 +29,20 @@ export interface AlertmanagerClient extends AlertmanagerReader {
 export function createAlertmanagers(urls: readonly string[], receiver: string, log: Log): AlertmanagerClient {
   const peers = urls.map(splitUrl);
 
-  async function ask(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
+  const asked = new Map<string, { at: number; answer: Promise<ActiveAlert[]> }>();
+
+  /** A storm asks the same thing hundreds of times at once: questions within half a second share one answer. */
+  function ask(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
+    const now = performance.now();
+    const recent = asked.get(peer.base);
+    if (recent !== undefined && now - recent.at < SHARED_MS) return recent.answer;
+    const answer = request(peer);
+    answer.catch(() => undefined);
+    asked.set(peer.base, { at: now, answer });
+    return answer;
+  }
+
+  async function request(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
     const query = new URLSearchParams({ active: "true", silenced: "false", inhibited: "false", unprocessed: "false" });
     // The API takes an expression here: the name is quoted so that it stands for itself.
     if (receiver !== "") query.set("receiver", receiver.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
@@ -72,7 +86,7 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
     async active() {
       const seen = new Map<string, ActiveAlert>();
       for (const peer of peers) {
-        for (const alert of await ask(peer)) {
+        for (const alert of await request(peer)) {
           const key = `${alert.fingerprint}@${Date.parse(alert.startsAt)}`;
           if (!seen.has(key)) seen.set(key, alert);
         }

@@ -51,6 +51,7 @@ export type Event =
   | { type: "ended"; run: string; outcome: Outcome; reason: Reason | null; says: string }
   | { type: "abort"; by: string }
   | { type: "stillFiring"; says: string }
+  | { type: "settled" }
   | { type: "orphan"; run: string; says: string }
   | { type: "overdue"; says: string; deadline: number }
   | { type: "paged"; why: IncidentRecord["pageWhy"] }
@@ -283,6 +284,11 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (record.state !== "suppressed") return no(`it is ${record.state}`);
       end(next, now, { outcome: "held", reason: "still-firing", says: event.says });
       return done("tell");
+    case "settled":
+      // Looked at again and found quiet: the sweep need not come back.
+      if (record.state !== "suppressed" || record.deadline === 0) return no(`it is ${record.state}`);
+      next.deadline = 0;
+      return done();
     case "orphan":
       if (record.state === "approved" || record.state === "running") return no(`it is ${record.state}`);
       next.state = "running";
@@ -324,7 +330,9 @@ export function needsAttention(record: IncidentRecord): boolean {
     isLive(record.state) ||
     record.page === "wanted" ||
     record.pageResolve === "wanted" ||
-    (record.state === "suppressed" && (record.reason === "not-active" || record.reason === "resolved"))
+    (record.state === "suppressed" &&
+      record.deadline !== 0 &&
+      (record.reason === "not-active" || record.reason === "resolved"))
   );
 }
 

@@ -32,6 +32,8 @@ export interface RecordStore {
   save(record: IncidentRecord, audit: AuditEntry): Promise<boolean>;
   /** Ids that the sweep looks after. */
   attention(): Promise<string[]>;
+  /** Takes an id whose record has expired off the sweep's list. */
+  forget(id: string): Promise<void>;
   /** Newest first. */
   recent(limit: number): Promise<IncidentRecord[]>;
 }

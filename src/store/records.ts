@@ -43,6 +43,7 @@ if ARGV[7] == '1' then
 end
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[8], ARGV[4]) else redis.call('ZREM', KEYS[3], ARGV[4]) end
 redis.call('ZADD', KEYS[4], ARGV[8], ARGV[4])
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -100001)
 for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[12], '*', 'entry', ARGV[11])
 return {'ok', ARGV[4]}
@@ -111,6 +112,9 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
       return what === "ok";
     },
     attention: () => asking("list the incidents to look after", () => redis.zrange(key("attention"), "0", "-1")),
+    async forget(id) {
+      await asking("tidy the list of incidents", () => redis.zrem(key("attention"), id));
+    },
     async recent(limit) {
       const ids = await asking("list incidents", () => redis.zrevrange(key("recent"), 0, limit - 1));
       const found = await Promise.all(ids.map(get));

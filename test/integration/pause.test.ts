@@ -10,7 +10,15 @@ import { badRelease, errorRate, OWN, startWorld, testPolicy, type World } from "
 
 const missing = alertmanagerProgram() === null ? "no Alertmanager on this machine" : null;
 const NAMESPACE = "pauses";
-const RULE = "    autonomy: approve\n    approval: { from: ['slack-user:U1'], count: 1, expires: 10s }";
+const RULE = "    autonomy: approve\n    approval: { from: ['slack-user:U1'], count: 1, expires: 5m }";
+/** One service whose ask expires while the test looks on. */
+const QUICK = `rules:
+  - name: quick
+    match: ['alertname="HighErrorRate"', 'service="expired"']
+    runbook: rollback-deployment
+    target: { from: service, namespace: $labels.namespace, name: $labels.service }
+    autonomy: approve
+    approval: { from: ['slack-user:U1'], count: 1, expires: 10s }`;
 
 describe.skipIf(missing !== null)(`stopping it${missing === null ? "" : ` (not run: ${missing})`}`, () => {
   let kubernetes: Kubernetes;
@@ -20,7 +28,10 @@ describe.skipIf(missing !== null)(`stopping it${missing === null ? "" : ` (not r
   beforeAll(async () => {
     kubernetes = await startKubernetes();
     writeFileSync(join(dir, "kubeconfig"), kubernetes.kubeconfig());
-    world = await startWorld({ kubeconfig: join(dir, "kubeconfig"), policy: testPolicy([NAMESPACE], RULE) });
+    world = await startWorld({
+      kubeconfig: join(dir, "kubeconfig"),
+      policy: testPolicy([NAMESPACE], RULE).replace("rules:", () => QUICK),
+    });
     errorRate(
       world.prometheus,
       () => 0.4,
