@@ -23,7 +23,18 @@ export async function createSlack(options: {
   botToken(): string;
   apiUrl: string | null;
 }): Promise<SlackPort & { whoAmI(): Promise<string> }> {
-  const { WebClient, ErrorCode } = await import("@slack/web-api");
+  const { WebClient, ErrorCode, LogLevel } = await import("@slack/web-api");
+  const nothing = () => undefined;
+  // What goes wrong is told by our own errors, once, where it is handled; the SDK would print it as well.
+  const logger = {
+    debug: nothing,
+    info: nothing,
+    warn: nothing,
+    error: nothing,
+    setLevel: nothing,
+    getLevel: () => LogLevel.ERROR,
+    setName: nothing,
+  };
   let made: { token: string; client: InstanceType<typeof WebClient> } | null = null;
 
   /** A rotated token makes a new client. The SDK's own retries last half an hour and hide outages: there are none. */
@@ -31,6 +42,7 @@ export async function createSlack(options: {
     const token = options.botToken();
     if (made === null || made.token !== token) {
       const config = {
+        logger,
         timeout: TIMEOUT_MS,
         retryConfig: { retries: 0 },
         rejectRateLimitedCalls: true,
