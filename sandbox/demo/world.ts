@@ -290,7 +290,7 @@ function policyFor(autonomy: "observe" | "approve"): string {
 clusters: [{ name: ${CLUSTER}, namespaces: [${NAMESPACE}] }]
 protected: [kube-system, monitoring]
 defaults: { approval: { from: ["slack-user:${YOU}"], expires: 10m } }
-verify: { samples: 4, every: 1s }
+verify: { samples: 4, every: 1s, bake: 0s }
 rules:
   - name: bad-deploy
     match: ['alertname="HighErrorRate"']

@@ -61,7 +61,8 @@ export async function runVerdict(v: VerifyPorts, record: IncidentRecord, remedy:
     looks: run.looks,
     settings: rule.verify,
     now: v.clock.now(),
-    giveUpAt: since + remedy.giveUpAfterMs + Math.max(0, ...windows) + SLACK_MS,
+    since,
+    giveUpAt: since + Math.max(remedy.giveUpAfterMs + Math.max(0, ...windows), rule.verify.bakeMs) + SLACK_MS,
     active: await v.activity(record),
   });
 }

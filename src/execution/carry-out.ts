@@ -216,6 +216,8 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
   if (!noted.changed) throw new Halt({ kind: "lease-lost" });
   const judged = await e.verdict(noted.record, remedy);
   if (judged.verdict === null) {
+    // Watching holds nothing up: others may act meanwhile.
+    if (judged.baking && record.run) await e.closeBudget(record.run.id);
     await mustHold(held.put((l) => l, true));
     return again(judged.againMs);
   }

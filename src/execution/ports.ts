@@ -30,7 +30,8 @@ export type JobEnd = { end: "done" } | { end: "again"; inMs: number };
 
 export type Verdict =
   | { verdict: "successful" | "failed" | "inconclusive"; says: string }
-  | { verdict: null; againMs: number };
+  /** `baking`: it helped, and is watched for a while. */
+  | { verdict: null; againMs: number; baking: boolean };
 
 export interface EnginePorts {
   clock: Clock;

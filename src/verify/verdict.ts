@@ -11,6 +11,8 @@ export interface Judging {
   looks: readonly LookLine[];
   settings: VerifySettings;
   now: number;
+  /** When the last effect was known to be done. */
+  since: number;
   /** After this nothing more is waited for: the runbook's time, the rule's own window and two minutes. */
   giveUpAt: number;
   active: "active" | "not-active" | "unknown";
@@ -18,7 +20,7 @@ export interface Judging {
 
 export type Judged =
   | { verdict: "successful" | "failed" | "inconclusive"; says: string }
-  | { verdict: null; againMs: number };
+  | { verdict: null; againMs: number; baking: boolean };
 
 /** What the looks so far amount to. Pure. Successful needs the world, the symptom and the alert itself. */
 export function judge(of: Judging): Judged {
@@ -26,13 +28,17 @@ export function judge(of: Judging): Judged {
   const last = looks.at(-1);
   const good = looks.length - 1 - looks.findLastIndex((look) => !(look.world === "good" && look.symptom === "gone"));
   if (good >= settings.samples && of.active === "not-active") {
+    // It helped; what comes back does so soon. Nothing is called remediated before it has stayed well for a while.
+    const left = of.since + settings.bakeMs - now;
+    if (left > 0) return { verdict: null, againMs: Math.min(settings.everyMs, left), baking: true };
     return {
       verdict: "successful",
       says: `${good} good samples in a row, the alert is no longer active: ${last?.says ?? ""}`,
     };
   }
   if (last?.world === "bad") return { verdict: "failed", says: last.says };
-  if (now < of.giveUpAt) return { verdict: null, againMs: Math.max(0, Math.min(settings.everyMs, of.giveUpAt - now)) };
+  if (now < of.giveUpAt)
+    return { verdict: null, againMs: Math.max(0, Math.min(settings.everyMs, of.giveUpAt - now)), baking: false };
   if (last === undefined) return { verdict: "inconclusive", says: "nothing was seen" };
   if (last.symptom === "present") return { verdict: "failed", says: `the cause is still there: ${last.says}` };
   if (last.world === "waiting")

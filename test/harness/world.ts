@@ -201,7 +201,7 @@ guards:
   change: { deployAge: 0s, humanWrite: 0s }
   budget: { target: 100/1h, targetDay: 100/24h, namespace: 100/1h, cluster: 100/1h, atOnce: 100 }
   storm: { workloads: 100 }
-verify: { samples: 2, every: 1s }
+verify: { samples: 2, every: 1s, bake: 0s }
 rules:
   - name: bad-deploy
     match: ['alertname="HighErrorRate"']

@@ -135,6 +135,7 @@ describe("the verdict", () => {
       looks,
       settings: { samples: 4, everyMs: 30_000, bakeMs: 0 },
       now: 0,
+      since: 0,
       giveUpAt: 600_000,
       active: "not-active",
       ...more,
@@ -164,6 +165,24 @@ describe("the verdict", () => {
     ["time over and nothing seen (H29)", [], { now: 600_000 }, "inconclusive"],
   ] as [string, LookLine[], object, string | null][])("of %s", (_what, looks, more, expected) => {
     expect(verdict(looks, more).verdict).toBe(expected);
+  });
+
+  it("comes only after the bake, and not when it came back meanwhile (H19)", () => {
+    const settings = { samples: 4, everyMs: 30_000, bakeMs: 600_000 };
+    const four = [good, good, good, good];
+
+    expect(verdict(four, { settings, now: 599_000, giveUpAt: 720_000 })).toEqual({
+      verdict: null,
+      againMs: 1000,
+      baking: true,
+    });
+    expect(verdict(four, { settings, now: 600_000, giveUpAt: 720_000 }).verdict).toBe("successful");
+    expect(verdict([...four, look("good", "present")], { settings, now: 720_000, giveUpAt: 720_000 }).verdict).toBe(
+      "failed",
+    );
+    expect(verdict([...four, look("bad", "gone")], { settings, now: 300_000, giveUpAt: 720_000 }).verdict).toBe(
+      "failed",
+    );
   });
 
   it("is never successful without enough good looks (H29)", () => {
