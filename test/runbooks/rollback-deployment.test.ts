@@ -22,7 +22,9 @@ describe("rollback-deployment", () => {
   const dir = mkdtempSync(join(tmpdir(), "rollback-"));
 
   beforeAll(async () => {
-    kubernetes = await startKubernetes();
+    kubernetes = await startKubernetes({
+      behaviour: (pod) => (pod.metadata.name === "puller" ? { kind: "missing" } : null),
+    });
     writeFileSync(join(dir, "kubeconfig"), kubernetes.kubeconfig());
     k = await createKubernetes({
       kubeconfig: join(dir, "kubeconfig"),
@@ -199,13 +201,12 @@ describe("rollback-deployment", () => {
           kind: "Pod",
           metadata: { name: "puller", namespace: NAMESPACE },
           spec: { containers: [{ name: "c", image: `registry.example/${name}:good` }] },
-          status: {
-            phase: "Pending",
-            containerStatuses: [
-              { name: "c", image: `registry.example/${name}:good`, state: { waiting: { reason: "ImagePullBackOff" } } },
-            ],
-          },
         });
+        const puller = { apiVersion: "v1", kind: "Pod", namespace: NAMESPACE, name: "puller" };
+        await until(
+          "a pod that cannot pull",
+          async () => (await k.get(puller))?.status?.containerStatuses?.[0]?.state?.waiting !== undefined,
+        );
       },
     },
     {
