@@ -1,10 +1,15 @@
 import {
   type ClusterReader,
+  currentOf,
   defineDiagnosis,
   type Diagnosis,
-  digestOf,
   type KubeObject,
   nameOf,
+  plainLines,
+  ranFor,
+  type Revision,
+  revisionsOf,
+  span,
   type Target,
   z,
 } from "../src/runbook.js";
@@ -14,8 +19,10 @@ import {
  * owner and its rollouts. Reads only; what it may not read it says.
  */
 
-const REVISION = "deployment.kubernetes.io/revision";
 const WORKLOADS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"];
+
+/** A container that is ready again and died less than this ago may be what the alert is about. */
+const LATELY_MS = 60 * 60_000;
 
 interface Container {
   name: string;
@@ -57,9 +64,9 @@ export const runbook = defineDiagnosis<Record<string, never>>({
     const object = await cluster.get(target);
     if (object === null) return { headline: [`${nameOf(target)} is gone`], details: [], logs: [] };
     const pods = await podsOf(target, object, cluster);
-    const sick = pods.flatMap(sicknessOf).sort((a, b) => b.restarts - a.restarts);
+    const sick = pods.flatMap((pod) => sicknessOf(pod, now)).sort((a, b) => b.restarts - a.restarts);
     const [worst] = sick;
-    const history = target.kind === "Deployment" ? await revisions(target, cluster) : [];
+    const history = target.kind === "Deployment" ? await historyOf(target, object, { cluster, notes }) : NO_HISTORY;
     const onset = onsetOf(
       context.alerts.map((alert) => alert.startsAt),
       sick,
@@ -70,22 +77,25 @@ export const runbook = defineDiagnosis<Record<string, never>>({
         : await lastLines(cluster, worst, { lines: context.logLines, redact: context.redact, notes });
     const headline = [
       began(onset, history, now),
-      worst === undefined
-        ? healthy(pods, object)
-        : `${worst.reason}${exit(worst)}${logs.length > 0 ? `; last log line: ${logs.at(-1)}` : ""}`,
+      worst === undefined ? healthy(pods, object) : `${worst.reason}${exit(worst)}`,
       ranClean(history, now),
       await configuration(object, target, { cluster, history, notes }),
-    ].filter((line) => line !== null);
+    ];
+    const logAt = headline.slice(0, 1).filter((line) => line !== null).length;
     return {
-      headline: headline.slice(0, 4),
+      headline: headline.filter((line) => line !== null).slice(0, 4),
+      ...(logs.length > 0 ? { logAt } : {}),
       details: [
         { title: "Pods", lines: podLines(pods, sick, now) },
         {
           title: "Rollouts",
-          lines: history.map(
-            (r) =>
-              `revision ${r.number}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`,
-          ),
+          lines: history.revisions
+            .slice(-5)
+            .reverse()
+            .map(
+              (r) =>
+                `revision ${r.number}${r.earlier.length > 0 ? ` (${r.earlier.join(", ")} before)` : ""}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`,
+            ),
         },
         { title: "Events", lines: await events(target, pods, { cluster, now, redact: context.redact, notes }) },
         { title: "Not seen", lines: notes },
@@ -107,7 +117,7 @@ async function podsOf(target: Target, object: KubeObject, cluster: ClusterReader
   return all.filter((pod) => owned(pod) || selected(pod));
 }
 
-function sicknessOf(pod: KubeObject): Sick[] {
+function sicknessOf(pod: KubeObject, now: number): Sick[] {
   const statuses = [
     ...(pod.status?.initContainerStatuses ?? []),
     ...(pod.status?.containerStatuses ?? []),
@@ -118,7 +128,9 @@ function sicknessOf(pod: KubeObject): Sick[] {
     const termination = container.lastState?.terminated ?? container.state?.terminated;
     const failed = waiting !== undefined && waiting !== "ContainerCreating" && waiting !== "PodInitializing";
     const died = termination !== undefined && termination.exitCode !== 0;
-    if (!failed && !died && (container.ready ?? true)) continue;
+    // One that is ready now and died long ago is not what fails.
+    const lately = died && now - Date.parse(termination?.finishedAt ?? "") < LATELY_MS;
+    if (!failed && !lately && (container.ready ?? true)) continue;
     const reason =
       (died ? termination?.reason : undefined) === "OOMKilled"
         ? "OOMKilled"
@@ -154,36 +166,30 @@ function healthy(pods: readonly KubeObject[], object: KubeObject): string {
   return `no container is failing: ${ready} of ${want ?? pods.length} pods are ready`;
 }
 
-interface Revision {
-  number: number;
-  createdAt: string;
-  images: string;
-  ready: number;
-  replicas: number;
-  template: string;
+interface History {
+  /** Oldest number first. */
+  revisions: readonly Revision[];
+  current: Revision | undefined;
 }
 
-/** Newest first. */
-async function revisions(target: Target, cluster: ClusterReader): Promise<Revision[]> {
-  const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
-  return sets
-    .filter(
-      (set) =>
-        (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid) &&
-        set.metadata.annotations?.[REVISION] !== undefined,
-    )
-    .map((set) => ({
-      number: Number(set.metadata.annotations?.[REVISION]),
-      createdAt: set.metadata.creationTimestamp ?? "",
-      images: ((set.spec?.template?.spec?.containers ?? []) as { image?: string }[])
-        .map((c) => c.image ?? "")
-        .join(", "),
-      ready: set.status?.readyReplicas ?? 0,
-      replicas: set.spec?.replicas ?? 0,
-      template: digestOf(set.spec?.template?.spec),
-    }))
-    .sort((a, b) => b.number - a.number)
-    .slice(0, 5);
+const NO_HISTORY: History = { revisions: [], current: undefined };
+
+async function historyOf(
+  target: Target,
+  deployment: KubeObject,
+  of: { cluster: ClusterReader; notes: string[] },
+): Promise<History> {
+  try {
+    const revisions = await revisionsOf(target, of.cluster);
+    return { revisions, current: currentOf(deployment, revisions) ?? revisions.at(-1) };
+  } catch (error) {
+    of.notes.push(`rollouts: ${messageOf(error)}`);
+    return NO_HISTORY;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.slice(0, 200) : "cannot be read";
 }
 
 /** The earliest of what the alerts and the pods' own terminations say. */
@@ -195,28 +201,33 @@ function onsetOf(starts: readonly string[], sick: readonly Sick[]): number | nul
   return times.length === 0 ? null : Math.min(...times);
 }
 
-function began(onset: number | null, history: readonly Revision[], now: number): string | null {
+function began(onset: number | null, history: History, now: number): string | null {
   if (onset === null) return null;
+  const began = `began ${ago(new Date(onset).toISOString(), now)}`;
   // Clocks of cluster and Prometheus differ by seconds: a revision may seem to be a little younger than its trouble.
-  const before = history.find((revision) => Date.parse(revision.createdAt) <= onset + 5000);
-  if (before === undefined) return `began ${ago(new Date(onset).toISOString(), now)}`;
+  const before = history.revisions.findLast((revision) => Date.parse(revision.createdAt) <= onset + 5000);
+  if (before === undefined) return began;
+  if (before.earlier.length > 0)
+    return `${began}; revision ${before.number} took ${before.earlier.at(-1)} up again (${before.images}), when is not known`;
   const after = Math.max(0, onset - Date.parse(before.createdAt));
   return after < 3_600_000
     ? `began ${span(after)} after revision ${before.number} was rolled out (${before.images})`
-    : `began ${ago(new Date(onset).toISOString(), now)}; the last rollout (revision ${before.number}) was ${span(after)} before`;
+    : `${began}; the last rollout (revision ${before.number}) was ${span(after)} before`;
 }
 
-function ranClean(history: readonly Revision[], now: number): string | null {
-  const [current, earlier] = history;
+function ranClean(history: History, now: number): string | null {
+  const { revisions, current } = history;
+  const earlier = revisions.findLast((revision) => revision.number < (current?.number ?? 0));
   if (current === undefined || earlier === undefined) return null;
-  const ran = Date.parse(current.createdAt) - Date.parse(earlier.createdAt);
-  if (ran <= 0) return `revision ${earlier.number} (${earlier.images}) ran before`;
-  return `revision ${earlier.number} (${earlier.images}) ran for ${span(ran)}, until ${ago(current.createdAt, now)}`;
+  const ran = ranFor(earlier, revisions, now);
+  if (ran.ms === 0) return `revision ${earlier.number} (${earlier.images}) ran before`;
+  const until = current.earlier.length > 0 ? "" : `, until ${ago(current.createdAt, now)}`;
+  return `revision ${earlier.number} (${earlier.images}) ran for ${ran.exact ? "" : "at least "}${span(ran.ms)}${until}`;
 }
 
 interface Looking {
   cluster: ClusterReader;
-  history: readonly Revision[];
+  history: History;
   notes: string[];
 }
 
@@ -231,14 +242,14 @@ async function configuration(object: KubeObject, target: Target, of: Looking): P
   }
   for (const volume of spec.volumes ?? []) if (volume.configMap?.name) names.add(volume.configMap.name);
   if (names.size === 0) return null;
-  const since = Date.parse(of.history[0]?.createdAt ?? "");
+  const since = Date.parse(of.history.current?.createdAt ?? "");
   const changed: string[] = [];
   let newest = 0;
   for (const name of names) {
     const found = await of.cluster
       .get({ apiVersion: "v1", kind: "ConfigMap", namespace: target.namespace, name })
       .catch((error: unknown) => {
-        of.notes.push(`ConfigMap ${name}: ${error instanceof Error ? error.message : "cannot be read"}`);
+        of.notes.push(`ConfigMap ${name}: ${messageOf(error)}`);
         return null;
       });
     if (found === null) {
@@ -295,23 +306,10 @@ async function lastLines(
   for (const previous of sick.restarts > 0 ? [true, false] : [false]) {
     try {
       const text = await cluster.logs({ ...query, previous });
-      const lines = of
-        .redact(text)
-        .split("\n")
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
-        .map((line) =>
-          line
-            .replace(/\u001b\[[0-9;]*[A-Za-z]/g, "")
-            .replace(/[\u0000-\u001f\u007f]/g, " ")
-            .trim()
-            .slice(0, 300),
-        )
-        .filter((line) => line !== "");
+      const lines = plainLines(text, of.redact);
       if (lines.length > 0) return lines.slice(-of.lines);
     } catch (error) {
-      of.notes.push(
-        `logs of ${sick.pod.metadata.name}: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`,
-      );
+      of.notes.push(`logs of ${sick.pod.metadata.name}: ${messageOf(error)}`);
     }
   }
   return [];
@@ -349,12 +347,17 @@ async function events(
       if (seen.has(key) || lines.length >= 10) continue;
       seen.add(key);
       lines.push(
-        `${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${of.redact(String(event.message ?? "")).slice(0, 200)}`,
+        `${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${plainLines(
+          String(event.message ?? ""),
+          of.redact,
+        )
+          .join(" ")
+          .slice(0, 200)}`,
       );
     }
     return lines;
   } catch (error) {
-    of.notes.push(`events: ${error instanceof Error ? error.message.slice(0, 200) : "cannot be read"}`);
+    of.notes.push(`events: ${messageOf(error)}`);
     return [];
   }
 }
@@ -362,11 +365,4 @@ async function events(
 function ago(time: string, now: number): string {
   const at = Date.parse(time);
   return Number.isNaN(at) ? "at an unknown time" : `${span(Math.max(0, now - at))} ago`;
-}
-
-function span(ms: number): string {
-  if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
-  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
-  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`;
-  return `${Math.round(ms / 86_400_000)} d`;
 }

@@ -4,6 +4,7 @@ import {
   type ClusterReader,
   configurationOf,
   contentDigest,
+  currentOf,
   defineRemedy,
   digestOf,
   imageList,
@@ -15,6 +16,10 @@ import {
   nameOf,
   newestWriter,
   type PlanContext,
+  type Ran,
+  ranFor,
+  type Revision,
+  revisionsOf,
   rolloutState,
   skip,
   span,
@@ -32,17 +37,10 @@ import {
  * `kubectl rollout undo --to-revision` would write; annotations stay, but for the change's cause.
  */
 
-const REVISION = "deployment.kubernetes.io/revision";
-const HISTORY = "deployment.kubernetes.io/revision-history";
 const CAUSE = "kubernetes.io/change-cause";
 
-interface Revision {
-  number: number;
-  name: string;
-  uid: string;
-  createdAt: string;
-  templateDigest: string;
-}
+/** So many restarts of a revision's pods with back-off, and it did not run well. */
+const CRASHES = 5;
 
 interface Facts extends Record<string, Json> {
   fromRevision: number;
@@ -64,6 +62,9 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
   needs: [
     { verb: "get", group: "apps", resource: "deployments" },
     { verb: "patch", group: "apps", resource: "deployments" },
+    { verb: "get", group: "apps", resource: "replicasets" },
+    { verb: "get", group: "", resource: "configmaps" },
+    { verb: "list", group: "", resource: "pods" },
   ],
   diagnosis: "diagnose-pods",
   giveUpAfterMs: 5 * 60_000,
@@ -79,45 +80,53 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
         "rollout-paused",
         `${name}: its rollout is paused by a person; resume it first with \`kubectl rollout resume\``,
       );
-    const sets = await revisionsOf(target, cluster);
-    const current = currentOf(deployment, sets);
-    const earlier = sets.filter((set) => set.number < (current?.number ?? 0)).sort((a, b) => b.number - a.number);
+    const revisions = await revisionsOf(target, cluster);
+    const current = currentOf(deployment, revisions);
+    if (current === undefined && revisions.length > 0)
+      return skip(
+        "change-in-flight",
+        `${name} has a template that no revision has yet: a rollout is just beginning; expected the template of revision ${revisions.at(-1)?.number}, found ${imagesText(deployment.spec?.template)}. Look again in a minute`,
+      );
+    const earlier = revisions.filter((revision) => revision.number < (current?.number ?? 0)).reverse();
     if (current === undefined || earlier.length === 0)
       return skip(
         "no-earlier-revision",
-        `${name} has no earlier revision to go back to: expected at least two ReplicaSets with a revision, found ${sets.length}`,
+        `${name} has no earlier revision to go back to: expected at least two ReplicaSets with a revision, found ${revisions.length}`,
       );
 
-    const young: string[] = [];
-    let chosen: Revision | undefined;
+    const passed: string[] = [];
+    const crashes = await crashesIn(target, cluster);
+    let chosen: { revision: Revision; ran: Ran } | undefined;
     for (const candidate of earlier) {
       if (candidate.templateDigest === current.templateDigest) continue;
-      const ranMs = ranFor(candidate, sets, now);
-      if (ranMs >= context.settings.rollbackHealthMs) {
-        chosen = candidate;
+      const ran = ranFor(candidate, revisions, now);
+      const crashed = crashes.of(candidate);
+      if (ran.ms >= context.settings.rollbackHealthMs && crashed < CRASHES) {
+        chosen = { revision: candidate, ran };
         break;
       }
-      young.push(`revision ${candidate.number} ran only ${span(ranMs)}`);
+      passed.push(`revision ${candidate.number} ${unwell(ran, crashed, context.settings.rollbackHealthMs)}`);
     }
     if (chosen === undefined) {
-      if (young.length === 0)
+      if (passed.length === 0)
         return skip("nothing-to-do", `${name}: every earlier revision has the template that runs now`);
       return skip(
         "no-healthy-revision",
-        `${name}: no earlier revision ran for ${span(context.settings.rollbackHealthMs)}: ${young.join(", ")}; choose one by hand`,
+        `${name}: no earlier revision ran well for ${span(context.settings.rollbackHealthMs)}: ${passed.join(", ")}; choose one by hand`,
       );
     }
-    const owned = ownedElsewhere(context, { chosen, current, deployment });
+    const { revision: to, ran } = chosen;
+    const owned = ownedElsewhere(context, { chosen: to, current, deployment });
     if (owned !== null) return owned;
 
-    const template = await templateOf(target, chosen, cluster);
+    const template = await templateOf(target, to, cluster);
     const refused = (await imageGone(target, template, cluster)) ?? migrated(name, deployment, template);
     if (refused !== null) return refused;
     const config = await configurationOf({
       target,
       template,
       cluster,
-      window: { from: Date.parse(current.createdAt), to: Date.parse(chosen.createdAt) },
+      window: { from: Date.parse(current.createdAt), to: Date.parse(to.createdAt) },
     });
     if ("skip" in config) return config;
 
@@ -125,9 +134,9 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const toTemplate = digestOf(template);
     const facts: Facts = {
       fromRevision: current.number,
-      toRevision: chosen.number,
+      toRevision: to.number,
       fromReplicaSet: pick(current),
-      toReplicaSet: pick(chosen),
+      toReplicaSet: pick(to),
       fromTemplate,
       toTemplate,
       config: config.found,
@@ -142,14 +151,14 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       },
       field: "/spec/template",
       from: `revision ${current.number} (${imagesText(deployment.spec.template)})`,
-      to: `revision ${chosen.number} (${imagesText(template)})`,
+      to: `revision ${to.number} (${imagesText(template)})`,
       // What was looked at binds the approval: the template, and the configuration that it would run with.
       fromDigest: digestOf([fromTemplate, config.found]),
       toDigest: toTemplate,
     };
     const helm = context.owners.find((owner) => owner.kind === "helm");
     return {
-      sentence: `Roll back ${name} from revision ${current.number} to ${chosen.number}`,
+      sentence: `Roll back ${name} from revision ${current.number} to ${to.number}`,
       verb: "rollback",
       changes: [change],
       loses: `what revision ${current.number} brought`,
@@ -159,12 +168,16 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       undoSteps: ["undo:roll-back"],
       facts,
       evidence: [
-        `revision ${chosen.number} ran ${span(ranFor(chosen, sets, now))} before revision ${current.number} was rolled out`,
-        ...templateDifferences(deployment.spec.template, template),
-        ...young,
-        ...config.notes,
+        `revision ${to.number} ran ${ran.exact ? "" : "at least "}${span(ran.ms)}, until revision ${revisions[revisions.indexOf(to) + 1]?.number} was rolled out`,
         ...(helm === undefined ? [] : [helm.says]),
-      ].slice(0, 6),
+        ...templateDifferences(deployment.spec.template, template),
+        ...(passed.length === 0
+          ? []
+          : [`passed over: ${passed.slice(0, 3).join(", ")}${passed.length > 3 ? ", …" : ""}`]),
+        ...config.notes,
+        ...crashes.notes,
+        "whether its images can still be pulled: the registry was not asked, no pod here fails to",
+      ],
     };
   },
 
@@ -217,36 +230,38 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
   },
 });
 
-/** Revisions of the Deployment, by the ReplicaSets that it owns. */
-async function revisionsOf(target: Target, cluster: ClusterReader): Promise<(Revision & { reused: boolean })[]> {
-  const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
-  return sets
-    .filter((set) => (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid))
-    .map((set) => ({
-      number: Number(set.metadata.annotations?.[REVISION] ?? Number.NaN),
-      name: set.metadata.name,
-      uid: set.metadata.uid,
-      createdAt: set.metadata.creationTimestamp ?? "",
-      templateDigest: digestOf(withoutHash(set.spec?.template)),
-      reused: (set.metadata.annotations?.[HISTORY] ?? "") !== "",
-    }))
-    .filter((revision) => Number.isInteger(revision.number));
+/** Why a revision was passed over. */
+function unwell(ran: Ran, crashed: number, needed: number): string {
+  if (crashed >= CRASHES) return `crashed: its pods were restarted with back-off ${crashed} times`;
+  return ran.exact
+    ? `ran only ${span(ran.ms)}`
+    : `is not known to have run for ${span(needed)}: a ReplicaSet was taken up again`;
 }
 
-/** The revision whose template the Deployment has now; while a rollout is just beginning, its newest. */
-function currentOf(deployment: KubeObject, sets: readonly Revision[]): Revision | undefined {
-  const digest = digestOf(deployment.spec?.template);
-  const newest = [...sets].sort((a, b) => b.number - a.number);
-  return newest.find((set) => set.templateDigest === digest);
-}
-
-/** How long a revision was the current one: from its creation to the creation of the revision after it. */
-function ranFor(revision: Revision, sets: readonly Revision[], now: number): number {
-  const next = sets.filter((set) => set.number > revision.number).sort((a, b) => a.number - b.number)[0];
-  const until = next === undefined ? now : Date.parse(next.createdAt);
-  const since = Date.parse(revision.createdAt);
-  // A reused revision's successor may be older than itself: then its whole life is what is known.
-  return Math.max(0, (until > since ? until : now) - since);
+/** Restarts with back-off of each revision's pods, as far as events go back (an hour, as a rule). */
+async function crashesIn(
+  target: Target,
+  cluster: ClusterReader,
+): Promise<{ of(revision: Revision): number; notes: string[] }> {
+  let events: KubeObject[];
+  try {
+    events = await cluster.list({ apiVersion: "v1", kind: "Event", namespace: target.namespace });
+  } catch (error) {
+    if ((error as { status?: unknown }).status !== 403) throw error;
+    return { of: () => 0, notes: ["crashes of earlier revisions not checked: no right to list events"] };
+  }
+  const backOffs = events.filter(
+    (event) => event["reason"] === "BackOff" && /restarting failed container/.test(String(event["message"] ?? "")),
+  );
+  return {
+    of: (revision) =>
+      backOffs
+        .filter((event) =>
+          (event["involvedObject"] as { name?: string } | undefined)?.name?.startsWith(`${revision.name}-`),
+        )
+        .reduce((sum, event) => sum + Number(event["count"] ?? 1), 0),
+    notes: [],
+  };
 }
 
 function ownedElsewhere(
@@ -281,22 +296,18 @@ async function templateOf(target: Target, revision: Revision, cluster: ClusterRe
 
 /** The registry is not asked; a pod of this namespace that cannot pull the very image is proof enough. */
 async function imageGone(target: Target, template: KubeObject["spec"], cluster: ClusterReader) {
+  type Named = { name: string; image?: string; state?: { waiting?: { reason?: string } } };
   const wanted = new Set(imageList(template));
   for (const pod of await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })) {
-    for (const status of (pod.status?.containerStatuses ?? []) as {
-      image?: string;
-      name: string;
-      state?: { waiting?: { reason?: string } };
-    }[]) {
-      const image =
-        ((pod.spec?.containers ?? []) as { name: string; image: string }[]).find((c) => c.name === status.name)
-          ?.image ??
-        status.image ??
-        "";
-      if (
-        wanted.has(image) &&
-        /^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")
-      ) {
+    const specs = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])] as Named[];
+    const statuses = [
+      ...(pod.status?.initContainerStatuses ?? []),
+      ...(pod.status?.containerStatuses ?? []),
+    ] as Named[];
+    for (const status of statuses) {
+      const image = specs.find((spec) => spec.name === status.name)?.image ?? status.image ?? "";
+      if (!wanted.has(image)) continue;
+      if (/^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")) {
         return skip(
           "image-gone",
           `Pod ${target.namespace}/${pod.metadata.name} cannot pull ${image}, which the earlier revision needs: push it again first`,

@@ -16,7 +16,9 @@ export type { Owner } from "./owner/owner.js";
 export type { Reason } from "./record/reasons.js";
 export type { Target } from "./target/target.js";
 export { configurationOf, contentDigest, newestWriter } from "./kit/configuration.js";
+export { currentOf, type Ran, ranFor, type Revision, revisionsOf } from "./kit/revisions.js";
 export { imageList, imagesText, rolloutState, span, templateDifferences, withoutHash } from "./kit/rollout.js";
+export { plainLines } from "./kit/words.js";
 export { digestOf } from "./plan/digest.js";
 export { z };
 
@@ -52,7 +54,7 @@ export interface PlanDraft<Facts extends Json = Json> {
   undoSteps: string[];
   /** What the runbook pinned and will need again: revision, UIDs, digests. */
   facts: Facts;
-  /** Up to four lines of evidence for the plan. */
+  /** What speaks for the plan and what was not checked, the most telling first; Slack's message shows the first four. */
   evidence: string[];
 }
 
@@ -110,8 +112,10 @@ export interface Look {
 }
 
 export interface Diagnosis {
-  /** Up to four lines, the most telling first. */
+  /** Up to four lines, the most telling first. No log lines here: they go to PagerDuty too. */
   headline: string[];
+  /** Which line of `headline` the last log line belongs to, where it may be shown. */
+  logAt?: number;
   /** More, in titled groups, for the thread and PagerDuty's details. No log lines here. */
   details: { title: string; lines: string[] }[];
   /** Redacted log lines, newest last; never sent to PagerDuty. */

@@ -1,4 +1,5 @@
 /** The first story: a bad release, seen by four alerts, taken back by one approved write. */
+import { headlineWithLog } from "../../src/notify/headline.js";
 import type { IncidentRecord } from "../../src/record/incident.js";
 import { until } from "../processes.js";
 import { buttons, type StandInMessage } from "../slack/index.js";
@@ -59,7 +60,7 @@ export async function badDeploy(world: DemoWorld, screen: Screen): Promise<strin
     screen.say("incident", `One incident, one target, ${observed.alerts.length} alerts.`, {
       alerts: observed.alerts.length,
     });
-    for (const line of observed.diagnosis?.headline ?? []) screen.say("diagnosis", `  ${line}`);
+    for (const line of headlineWithLog(observed.diagnosis)) screen.say("diagnosis", `  ${line}`);
     screen.say("would-have", observed.wouldHave ?? "");
     expect("a diagnosis of up to four lines", (observed.diagnosis?.headline.length ?? 0) >= 3);
     expect("nothing written while observing", effects(world).length === 0);

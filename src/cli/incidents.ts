@@ -1,4 +1,5 @@
 import { inert } from "../alert/inert.js";
+import { headlineWithLog } from "../notify/headline.js";
 import { iso } from "../clock.js";
 import { nameOf } from "../cluster.js";
 import type { IncidentRecord } from "../record/incident.js";
@@ -84,7 +85,7 @@ export function story(r: IncidentRecord): string[] {
     lines.push(
       `  ${g.holds ? "no " : "yes"} ${g.guard}: expected ${inert(g.expected, 120)}, found ${inert(g.found, 120)}${g.holds ? ` (${inert(g.says, 300)})` : ""}`,
     );
-  for (const line of r.diagnosis?.headline ?? []) lines.push(`diagnosis: ${inert(line, 300)}`);
+  for (const line of headlineWithLog(r.diagnosis)) lines.push(`diagnosis: ${inert(line, 300)}`);
   lines.push("story");
   for (const entry of r.timeline)
     lines.push(`  ${iso(entry.at).slice(11, 23)}Z ${entry.what}: ${inert(entry.says, 400)}`);

@@ -3,6 +3,7 @@ import { systemClock } from "../clock.js";
 import { readConfig } from "../config.js";
 import { TerminalError } from "../errors.js";
 import { ownersOf } from "../owner/owners.js";
+import { headlineWithLog } from "../notify/headline.js";
 import { loadRunbooks } from "../plan/registry.js";
 import { defaultGuards } from "../policy/defaults.js";
 import { isSkip } from "../runbook.js";
@@ -29,7 +30,7 @@ export async function plan(options: { runbook: string; target: string; json: boo
       if (options.json) process.stdout.write(`${JSON.stringify(diagnosis, null, 2)}\n`);
       else
         process.stdout.write(
-          `${[...diagnosis.headline, ...diagnosis.details.flatMap((d) => [d.title, ...d.lines.map((l) => `  ${l}`)])].join("\n")}\n`,
+          `${[...headlineWithLog(diagnosis), ...diagnosis.details.flatMap((d) => [d.title, ...d.lines.map((l) => `  ${l}`)])].join("\n")}\n`,
         );
       return 0;
     }

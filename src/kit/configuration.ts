@@ -126,7 +126,7 @@ function references(template: KubeObject["spec"]): ConfigRef[] {
       add("Secret", source.secret?.name, { optional: source.secret?.optional });
     }
   }
-  for (const pull of spec.imagePullSecrets ?? []) add("Secret", pull.name, { optional: true });
+  for (const pull of spec.imagePullSecrets ?? []) add("Secret", pull.name, {});
   return [...refs.values()];
 }
 

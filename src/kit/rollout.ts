@@ -62,13 +62,18 @@ export function withoutHash(template: KubeObject["spec"]): KubeObject["spec"] {
   return copy;
 }
 
-/** Images of the template's containers. */
+/** Images of the template's containers, those that only prepare the pod first. */
 export function imageList(template: KubeObject["spec"]): string[] {
-  return ((template?.spec?.containers ?? []) as { image?: string }[]).map((c) => c.image ?? "");
+  return [...imagesOf(template?.spec?.initContainers), ...imagesOf(template?.spec?.containers)];
 }
 
+/** Images of the containers that stay, for people. */
 export function imagesText(template: KubeObject["spec"]): string {
-  return imageList(template).join(", ") || "no image";
+  return imagesOf(template?.spec?.containers).join(", ") || "no image";
+}
+
+function imagesOf(containers: unknown): string[] {
+  return ((containers ?? []) as { image?: string }[]).map((c) => c.image ?? "");
 }
 
 /** In words, never with a value of the environment: it may be a secret. */

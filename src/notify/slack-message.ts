@@ -4,6 +4,7 @@ import { planDifference } from "../plan/plan.js";
 import type { IncidentRecord, Plan } from "../record/incident.js";
 import { reasons } from "../record/reasons.js";
 import { code, mrkdwn, safeUrl } from "./escape.js";
+import { headlineWithLog } from "./headline.js";
 import type { Block, SlackMessage, WordsContext } from "./notify.js";
 
 /** Slack's limits, with room to spare: 50 blocks, 3,000 characters a section, about 13,200 in all. */
@@ -159,7 +160,7 @@ function told(record: IncidentRecord, words: WordsContext): Block[] {
 }
 
 function diagnosis(record: IncidentRecord): string {
-  return (record.diagnosis?.headline ?? [])
+  return headlineWithLog(record.diagnosis)
     .slice(0, 4)
     .map((line) => `> ${mrkdwn(line, 400)}`)
     .join("\n");

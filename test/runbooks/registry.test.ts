@@ -14,9 +14,9 @@ describe("the registry of runbooks", () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   const diagnosis = (name: string, more = "") =>
-    `export const runbook = { kind: "diagnosis", name: "${name}", version: 1, summary: "Looks at pods.", kinds: ["Pod"], ${more} };`;
+    `export const runbook = { kind: "diagnosis", name: "${name}", version: 1, summary: "Looks at pods.", kinds: ["Pod"], diagnose() {}, ${more} };`;
   const remedy = (name: string, more = "") =>
-    `export const runbook = { kind: "remedy", name: "${name}", version: 1, risk: "A", summary: "Mends pods.", kinds: ["Pod"], needs: [], diagnosis: "look", ${more} };`;
+    `export const runbook = { kind: "remedy", name: "${name}", version: 1, risk: "A", summary: "Mends pods.", kinds: ["Pod"], needs: [{ verb: "get", group: "", resource: "pods" }], diagnosis: "look", undo: { none: "no" }, plan() {}, execute() {}, verify() {}, ${more} };`;
   const put = (file: string, text: string) => writeFileSync(join(dir, file), text);
 
   async function faults(): Promise<readonly string[]> {

@@ -264,8 +264,8 @@ const refusals: Refusal[] = [
   },
   {
     why: "the new template has no ReplicaSet yet: a rollout is just beginning (H28)",
-    reason: "no-earlier-revision",
-    says: /./,
+    reason: "change-in-flight",
+    says: /expected the template of revision 42, found registry\.example\/api:v1\.4\.3/,
     cluster: async () => {
       const cluster = bad();
       await edit(cluster, (d) => {

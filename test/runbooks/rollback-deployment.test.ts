@@ -7,6 +7,7 @@ import { runbook } from "../../runbooks/rollback-deployment.js";
 import { type Kubernetes, startKubernetes } from "../../sandbox/kubernetes/kubernetes.js";
 import { createKubernetes, type KubernetesClient } from "../../src/clients/kubernetes.js";
 import { systemClock } from "../../src/clock.js";
+import { headlineWithLog } from "../../src/notify/headline.js";
 import { redact } from "../../src/log.js";
 import { ownersOf } from "../../src/owner/owners.js";
 import { ChangedWorld, type Effect, isSkip, type PlanDraft, type Target } from "../../src/runbook.js";
@@ -282,7 +283,7 @@ describe("rollback-deployment", () => {
     });
 
     expect(diagnosis.headline.length).toBeLessThanOrEqual(4);
-    expect(diagnosis.headline.join("\n")).toMatch(
+    expect(headlineWithLog(diagnosis).join("\n")).toMatch(
       /began .* after revision 2 was rolled out[\s\S]*(CrashLoopBackOff|Error), exit code 1; last log line: Error: it cannot start[\s\S]*revision 1 .* ran for/,
     );
     expect(diagnosis.details.map((d) => d.title)).toEqual(expect.arrayContaining(["Pods", "Rollouts", "Events"]));
