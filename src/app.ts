@@ -12,6 +12,7 @@ import { findPolicy, known } from "./app/policy.js";
 import { type Clock, randomHex, systemClock } from "./clock.js";
 import type { Config } from "./config.js";
 import { FaultsError, messageOf } from "./errors.js";
+import { createProbe } from "./clients/probe.js";
 import { createBudgets } from "./execution/budget.js";
 import { createControl } from "./execution/control.js";
 import { createLeaseStore, createLeaseWatch } from "./execution/lease.js";
@@ -48,6 +49,8 @@ export interface AppOptions {
   sweepMs?: number;
   /** How long Redis may be away until the direct page goes out, milliseconds. */
   redisGraceMs?: number;
+  /** Milliseconds between two tries of an eviction; 30 s unless told. */
+  evictEveryMs?: number;
 }
 
 export interface App {
@@ -200,6 +203,9 @@ async function start(
     overloaded: () => pending > config.limits.pending,
     missed: (alerts) => rememberMissed(missed, policy, alerts),
     reader,
+    // What a query asks wrongly or cannot be asked is the same to a runbook: nothing is known.
+    measure: async (expr) => (prometheus === null ? null : prometheus.query(expr).catch(() => null)),
+    probe: createProbe(clock),
     leases,
     holderLives,
     dryRunner: writer,
@@ -233,6 +239,8 @@ async function start(
             },
             effectTimeoutMs: 10_000,
             renewMs: 10_000,
+            evictEveryMs: options.evictEveryMs ?? 30_000,
+            evictWithinMs: 5 * 60_000,
             at: options.at ?? (async () => undefined),
             effectAnswered: (runbook, answer) => metrics.effects.inc({ runbook, answer: answer as "applied" }),
           },

@@ -110,6 +110,8 @@ export interface WriteOptions {
 export interface ClusterWriter {
   jsonPatch(ref: ObjectRef, ops: readonly JsonPatchOp[], options?: WriteOptions): Promise<KubeObject>;
   mergePatch(ref: ObjectRef, body: Record<string, unknown>, options?: WriteOptions): Promise<KubeObject>;
+  /** Evicts the pod if it still is the one of that UID. 429: a disruption budget allows none now; 409: another pod. */
+  evict(pod: ObjectRef & { uid: string }, options?: WriteOptions): Promise<void>;
 }
 
 /** Whole objects in Nightshift's own namespace: Leases and the control ConfigMap. Errors: ClusterError. */

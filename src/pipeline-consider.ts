@@ -185,6 +185,8 @@ async function diagnose(
       params: of.params ?? {},
       alerts: record.alerts,
       cluster: p.reader,
+      measure: p.measure,
+      probe: p.probe,
       now: p.clock.now(),
       redact,
       logLines: p.settings.logLines,

@@ -13,7 +13,7 @@ import type { Job } from "./queue/jobs.js";
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { FactStore, RecordStore } from "./record/store.js";
 import type { Transition } from "./record/transition.js";
-import type { AnyRemedy, Runbook, Target } from "./runbook.js";
+import type { AnyRemedy, HealthAnswer, HealthCheck, Runbook, Target } from "./runbook.js";
 import type { AlertmanagerReader } from "./verify/metrics.js";
 
 export interface PipelinePorts {
@@ -46,6 +46,9 @@ export interface PipelinePorts {
   /** Told of alerts that could not be stored: whoever must be woken is paged directly if that lasts. */
   missed(alerts: readonly Alert[]): void;
   reader: ClusterReader;
+  /** Prometheus as runbooks ask it, and services as `check-health` does. */
+  measure: EnginePorts["measure"];
+  probe: (check: HealthCheck) => Promise<HealthAnswer>;
   leases: LeaseStore;
   holderLives(view: LeaseView): Promise<boolean>;
   /** Writes that the API server checks and throws away; null where this role has no writer. */
@@ -60,7 +63,7 @@ export interface PipelinePorts {
   keys(): string[];
   /** Only where the role carries out: the engine's own ports, without those that the pipeline fills. */
   engine:
-    | (Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom"> &
+    | (Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom" | "measure"> &
         Pick<EnginePorts, "reserve" | "symptom" | "verdict">)
     | null;
 }

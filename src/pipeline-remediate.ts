@@ -12,7 +12,7 @@ import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
-import { type AnyRemedy, isSkip, type JsonPatchOp, type Target } from "./runbook.js";
+import { type AnyRemedy, isSkip, type JsonPatchOp, type Risk, type Target } from "./runbook.js";
 
 const DONE: JobEnd = { end: "done" };
 const WHO = "nightshift";
@@ -57,6 +57,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     params: decision.params ?? {},
     alerts: record.alerts.filter((a) => a.status === "firing"),
     cluster: p.reader,
+    measure: p.measure,
     now: p.clock.now(),
   };
   const owners = await ownersOf(target, object, p.reader);
@@ -69,6 +70,8 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     p.metrics.plans.inc({ runbook: remedy.name, result: "skipped" });
     return refuse(draft.skip, draft.sentence, draft.handOff);
   }
+  const risk = raised(remedy.risk, draft.risk);
+  if (risk !== "A" && autonomy.level === "auto") autonomy.level = "approve";
   const stamp = {
     ms: p.clock.now(),
     expiresMs: rule.approval.expiresMs,
@@ -149,12 +152,17 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     return DONE;
   }
   counted("asked");
-  const needed = Math.max(rule.approval.count, remedy.risk === "C" ? 2 : 1);
+  const needed = Math.max(rule.approval.count, risk === "C" ? 2 : 1);
   // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
   const page = wakesPeople({ severity: record.severity }) || p.slack === null;
   await p.transition(record.id, { type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
   p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
   return DONE;
+}
+
+/** The higher class of the two. */
+function raised(a: Risk, b: Risk | undefined): Risk {
+  return b !== undefined && b > a ? b : a;
 }
 
 /** How far this rule may go, and in which words it stops there. */
@@ -189,6 +197,7 @@ async function dryRunOf(
         const effect = await prepare();
         const live = await p.reader.get(effect.object);
         if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
+        if ("evict" in effect) return writer.evict(effect.object, { dryRun: true });
         const pin: JsonPatchOp[] =
           live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
         await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });

@@ -153,7 +153,7 @@ export function createPipeline(p: PipelinePorts) {
       from: rule.approval.from,
       groups: (handle) => (p.slack ? p.slack.groupMembers(handle) : Promise.resolve(null)),
       oncall: () => p.onCall(),
-      risk: remedy.risk,
+      risk: [remedy.risk, record.plan.risk].includes("C") ? "C" : remedy.risk,
       requestedBy: record.requestedBy,
       already: record.approvals,
     });
@@ -173,10 +173,14 @@ export function createPipeline(p: PipelinePorts) {
   /** lease → steps → verify → (undo) → record. */
   async function carryOut(incident: string, signal: AbortSignal): Promise<JobEnd> {
     if (!p.engine) return again(5000);
-    return carryOutRun({ ...p.engine, check, activity: (record) => incidentActivity(p, record) }, working, {
-      incident,
-      signal,
-    });
+    return carryOutRun(
+      { ...p.engine, check, measure: p.measure, activity: (record) => incidentActivity(p, record) },
+      working,
+      {
+        incident,
+        signal,
+      },
+    );
   }
 
   /** All guards again, live, before every effect. */

@@ -8,6 +8,7 @@ import type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluste
 import type { Owner } from "./owner/owner.js";
 import type { Reason } from "./record/reasons.js";
 import type { Target } from "./target/target.js";
+import type { Sample } from "./verify/metrics.js";
 
 export type { Alert } from "./alert/alert.js";
 export type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluster.js";
@@ -15,12 +16,17 @@ export { nameOf, refOf } from "./cluster.js";
 export type { Owner } from "./owner/owner.js";
 export type { Reason } from "./record/reasons.js";
 export type { Target } from "./target/target.js";
+export { quoted } from "./verify/quoted.js";
+export type { Sample } from "./verify/metrics.js";
 export { configurationOf, contentDigest, newestWriter } from "./kit/configuration.js";
 export { currentOf, type Ran, ranFor, type Revision, revisionsOf } from "./kit/revisions.js";
 export { imageList, imagesText, rolloutState, span, templateDifferences, withoutHash } from "./kit/rollout.js";
 export { plainLines } from "./kit/words.js";
 export { digestOf } from "./plan/digest.js";
 export { z };
+
+/** A: stateless, the undo is known. B: one approval. C: two people. */
+export type Risk = "A" | "B" | "C";
 
 /** Plain JSON: what may stand in a plan or a journal. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -49,6 +55,8 @@ export interface PlanDraft<Facts extends Json = Json> {
   takes: string;
   /** How it is undone, or why it cannot be. */
   undo: string;
+  /** Raised above the runbook's own class where this plan loses state: it then needs people, whatever the rule says. */
+  risk?: Risk;
   /** Step names in order; constants. */
   steps: string[];
   undoSteps: string[];
@@ -80,16 +88,30 @@ export class ChangedWorld extends Error {
   override readonly name = "ChangedWorld";
 }
 
+/** What both kinds of effect say. */
+interface EffectOn {
+  object: ObjectRef & { uid: string };
+  /** Null when the live object is as approved and as earlier steps left it; else a sentence, expected against found. */
+  changed(live: KubeObject): string | null;
+}
+
 /**
  * One write to one object. The engine reads `object` live, asks `changed`, and sends `patch` as one JSON patch together
  * with the operation's key and the resourceVersion that was read: it happens on exactly that object or not at all.
  */
-export interface Effect {
-  object: ObjectRef & { uid: string };
-  /** Null when the live object is as approved and as earlier steps left it; else a sentence, expected against found. */
-  changed(live: KubeObject): string | null;
+export interface PatchEffect extends EffectOn {
   patch(live: KubeObject): JsonPatchOp[];
 }
+
+/**
+ * One pod leaves by the Eviction API, named by its UID: it goes once, whoever asks how often, and never against a
+ * disruption budget. Where the budget allows none now (429), the engine asks again for five minutes, then stops.
+ */
+export interface EvictEffect extends EffectOn {
+  evict: true;
+}
+
+export type Effect = PatchEffect | EvictEffect;
 
 /** Carries out one named effect, at most once over the life of the run. Names are constants listed in the plan. */
 export type Step = (name: string, prepare: () => Promise<Effect>) => Promise<void>;
@@ -128,6 +150,8 @@ interface Base<Params> {
   /** The firing alerts of the incident, the opening one first. */
   alerts: readonly Alert[];
   cluster: ClusterReader;
+  /** Asks Prometheus an instant query; null where it cannot be asked, empty for "no data". Values of labels go through `quoted`. */
+  measure(expr: string): Promise<Sample[] | null>;
   /** Wall clock, milliseconds. */
   now: number;
 }
@@ -158,6 +182,20 @@ export interface DiagnoseContext<Params> extends Base<Params> {
   redact(text: string): string;
   /** Log lines to read at most; 0 reads none. */
   logLines: number;
+  /** Asks a service whether it answers; reads nothing else. */
+  probe(check: HealthCheck): Promise<HealthAnswer>;
+}
+
+/** One question to a service: an HTTP GET that must be answered with 2xx, or a greeting in the service's own protocol. */
+export type HealthCheck =
+  | { kind: "http"; url: string }
+  | { kind: "postgres" | "redis" | "tcp"; host: string; port: number };
+
+export interface HealthAnswer {
+  ok: boolean;
+  /** What was answered or why nothing was, in a few words; no body and no credentials. */
+  says: string;
+  ms: number;
 }
 
 /** Why there is no undo; shown in the ask. */
@@ -183,7 +221,7 @@ interface Common<Params> {
 
 export interface Remedy<Params, Facts extends Json> extends Common<Params> {
   kind: "remedy";
-  risk: "A" | "B" | "C";
+  risk: Risk;
   /** What the writer's identity must be allowed on the target. */
   needs: readonly { verb: string; group: string; resource: string; subresource?: string }[];
   /** The diagnosis that is attached to every plan. */

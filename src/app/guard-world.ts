@@ -55,15 +55,14 @@ export function createGuardWorld(
       return { changes, attempts };
     },
     async bound() {
-      for (const need of of.remedy.needs) {
-        const question = { ...need, namespace: of.target.namespace };
-        if (await w.writerCan(question)) continue;
-        return {
-          ok: false,
-          missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}`,
-        };
-      }
-      return { ok: true, missing: "" };
+      const { needs } = of.remedy;
+      const may = await Promise.all(needs.map((need) => w.writerCan({ ...need, namespace: of.target.namespace })));
+      const need = needs[may.indexOf(false)];
+      if (need === undefined) return { ok: true, missing: "" };
+      return {
+        ok: false,
+        missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}`,
+      };
     },
     approvals() {
       const { plan } = of;
@@ -79,7 +78,9 @@ export function createGuardWorld(
           .map((a) => a.by),
       ).size;
       const needed =
-        plan.autonomy === "auto" ? 1 : Math.max(record.needed, of.rule.approval.count, of.remedy.risk === "C" ? 2 : 1);
+        plan.autonomy === "auto"
+          ? 1
+          : Math.max(record.needed, of.rule.approval.count, [of.remedy.risk, plan.risk].includes("C") ? 2 : 1);
       return { valid, needed, says: `${valid} of ${needed} approvals carry a valid seal for this plan` };
     },
   };

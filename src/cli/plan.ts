@@ -1,4 +1,6 @@
 import { createKubernetes } from "../clients/kubernetes.js";
+import { createProbe } from "../clients/probe.js";
+import { createPrometheus } from "../clients/prometheus.js";
 import { systemClock } from "../clock.js";
 import { readConfig } from "../config.js";
 import { TerminalError } from "../errors.js";
@@ -23,10 +25,12 @@ export async function plan(options: { runbook: string; target: string; json: boo
     const kind = runbook.kinds.includes("Deployment") ? "Deployment" : (runbook.kinds[0] ?? "");
     const found = await resolveTarget({ cluster: config.cluster, kind, namespace, name }, { labels: {} }, cluster);
     if (!("target" in found)) throw new TerminalError("ERR_TARGET", found.says);
-    const base = { target: found.target, params: {}, alerts: [], cluster, now: systemClock.now() };
+    const prometheus = config.prometheusUrl === null ? null : createPrometheus(config.prometheusUrl);
+    const measure = async (expr: string) => (prometheus === null ? null : prometheus.query(expr).catch(() => null));
+    const base = { target: found.target, params: {}, alerts: [], cluster, measure, now: systemClock.now() };
     if (runbook.kind === "diagnosis") {
       const { redact } = await import("../log.js");
-      const diagnosis = await runbook.diagnose({ ...base, redact, logLines: 20 });
+      const diagnosis = await runbook.diagnose({ ...base, redact, logLines: 20, probe: createProbe(systemClock) });
       if (options.json) process.stdout.write(`${JSON.stringify(diagnosis, null, 2)}\n`);
       else
         process.stdout.write(

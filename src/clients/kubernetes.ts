@@ -229,6 +229,20 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
         query: writeQuery(o),
         ...timeoutOf(o),
       }),
+    async evict(pod, o: WriteOptions = {}) {
+      await write({
+        method: "POST",
+        path: `${pathOf(pod)}/eviction`,
+        about: `eviction of ${nameOf(pod)}`,
+        body: {
+          apiVersion: "policy/v1",
+          kind: "Eviction",
+          metadata: { name: pod.name, namespace: pod.namespace },
+          deleteOptions: { preconditions: { uid: pod.uid }, ...(o.dryRun === true ? { dryRun: ["All"] } : {}) },
+        },
+        ...timeoutOf(o),
+      });
+    },
     async create(object) {
       const { apiVersion, kind, metadata } = object as unknown as KubeObject;
       const path = listPath(apiVersion, kind, metadata.namespace ?? "");

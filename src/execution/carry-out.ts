@@ -105,6 +105,12 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
   if (open !== null && fenced !== null) {
     await e.at("look", about);
     const verdict = await look(e.reader, open, fenced);
+    // An eviction that was sent may still arrive until its call's time is up: until then "not done" is not known.
+    const pending = Date.parse(open.at) + e.effectTimeoutMs - e.clock.now();
+    if (open.evicts && verdict === "did-not" && pending > 0) {
+      await held.put((l) => l, true);
+      return again(pending);
+    }
     await e.at("settle", about);
     if (verdict === "cannot-tell") {
       const said = record.plan
@@ -168,6 +174,7 @@ async function steps(e: EnginePorts, run: Underway): Promise<JobEnd> {
     params: plan.params,
     alerts: record.alerts,
     cluster: e.reader,
+    measure: (expr: string) => e.measure(expr),
     now: e.clock.now(),
     plan,
     step: (name: string, prepare: Parameters<typeof runStep>[3]) => runStep(e, run, name, prepare),
@@ -201,6 +208,7 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
     params: plan.params,
     alerts: record.alerts,
     cluster: e.reader,
+    measure: (expr: string) => e.measure(expr),
     now: e.clock.now(),
     plan,
     since: record.run.effectAt ?? record.run.startedAt,
@@ -232,9 +240,9 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
 
 async function halted(e: EnginePorts, run: Underway, why: HaltReason): Promise<JobEnd> {
   if (why.kind === "lease-lost") return again(HELD_MS);
-  if (why.kind === "hand-over") {
+  if (why.kind === "hand-over" || why.kind === "wait") {
     await run.held.put((l) => l, true);
-    return again(0);
+    return again(why.kind === "wait" ? why.inMs : 0);
   }
   if (why.kind === "changed-world")
     return end(e, run, { outcome: "held", reason: "changed-world", says: why.says, trace: why.trace });

@@ -15,8 +15,10 @@ export type LookVerdict = "happened" | "did-not" | "cannot-tell";
 /**
  * Writes the fence annotation, alone: first on the intent's resourceVersion, and where that moved once more without.
  * Repeating it is harmless. Errors: ClusterError when it could not be written; the caller must not go on then.
+ * An eviction needs none: it names the pod's UID, so a late one takes that pod or nothing.
  */
 export async function fence(writer: ClusterWriter, open: LedgerOpen, mark: string): Promise<Fenced> {
+  if (open.evicts) return { proved: false, generation: null };
   const annotations = { [FENCE]: mark };
   try {
     const after = await writer.mergePatch(open.object, {
@@ -44,11 +46,21 @@ export async function fence(writer: ClusterWriter, open: LedgerOpen, mark: strin
 /** Reads the object live, after the fence, and tells what became of the intent. */
 export async function look(reader: ClusterReader, open: LedgerOpen, fenced: Fenced): Promise<LookVerdict> {
   const live = await reader.get(open.object);
+  if (open.evicts) return leftOrLeaves(live, open) ? "happened" : "did-not";
   if (live === null || live.metadata.uid !== open.object.uid) return "cannot-tell";
   if (lastOp(live) === open.key) return "happened";
   if (fenced.proved) return "did-not";
-  // Every effect moves the generation. Had it moved by nothing but this fence since the intent, the effect is not there.
+  // Every effect on such a kind moves the generation. Had it moved by nothing but this fence since, the effect is not there.
+  if (!COUNTS_SPEC.has(open.object.kind) || open.generation < 1) return "cannot-tell";
   return fenced.generation === open.generation + fenceMoves(open.object.kind) ? "did-not" : "cannot-tell";
+}
+
+/** Kinds whose `metadata.generation` moves with every change of their spec. A HorizontalPodAutoscaler's never moves. */
+const COUNTS_SPEC = new Set(["Deployment", "StatefulSet", "DaemonSet", "ScaledObject"]);
+
+/** Whether the pod of an eviction is gone, is another one by now, or is on its way out. */
+function leftOrLeaves(live: KubeObject | null, open: LedgerOpen): boolean {
+  return live === null || live.metadata.uid !== open.object.uid || live.metadata.deletionTimestamp !== undefined;
 }
 
 /**

@@ -19,6 +19,8 @@ export interface LedgerOpen {
   object: { apiVersion: string; kind: string; namespace: string; name: string; uid: string };
   resourceVersion: string;
   generation: number;
+  /** The effect is an eviction: it carries the pod's UID and no key, and nothing on the pod is fenced. */
+  evicts?: true;
   /** RFC 3339. */
   at: string;
 }

@@ -6,7 +6,7 @@ import type { GuardTrace, IncidentRecord } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
 import type { RecordStore } from "../record/store.js";
 import type { Transition } from "../record/transition.js";
-import type { AnyRemedy, Runbook, Symptom } from "../runbook.js";
+import type { AnyRemedy, Runbook, Sample, Symptom } from "../runbook.js";
 import type { LeaseStore, LeaseView } from "./lease.js";
 
 /** Points at which a worker may die, for the tests that make it die there. PROTOCOL section 4's brackets. */
@@ -44,6 +44,8 @@ export interface EnginePorts {
   holderLives(view: LeaseView): Promise<boolean>;
   reader: ClusterReader;
   writer: ClusterWriter;
+  /** Asks Prometheus; null where it cannot be asked. */
+  measure(expr: string): Promise<Sample[] | null>;
   runbook(name: string): Runbook | undefined;
   /** Whether any firing alert of the incident is active at an Alertmanager now. */
   activity(record: IncidentRecord): Promise<"active" | "not-active" | "unknown">;
@@ -60,6 +62,9 @@ export interface EnginePorts {
   /** Milliseconds that an effect may take until its fate counts as unknown; less than a third of the Lease. */
   effectTimeoutMs: number;
   renewMs: number;
+  /** Milliseconds between two tries of an eviction that a disruption budget does not allow now, and until it is given up. */
+  evictEveryMs: number;
+  evictWithinMs: number;
   /** Called at each bracket; tests die here. */
   at(bracket: Bracket, about: { incident: string; step: string }): Promise<void>;
   /** A call that was made, for metrics: `applied`, `conflict`, `refused`, `unknown`. */

@@ -4,7 +4,7 @@ import { ClusterError, type JsonPatchOp, type KubeObject, nameOf } from "../clus
 import type { IncidentRecord, Plan } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
-import { type AnyRemedy, ChangedWorld, type Effect } from "../runbook.js";
+import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
 import { fence, LAST_OP, look } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { opKey } from "./keys.js";
@@ -28,6 +28,8 @@ export type HaltReason =
   | { kind: "lease-lost" }
   /** SIGTERM, lost lock: finish nothing more here, the next worker resumes. */
   | { kind: "hand-over" }
+  /** Not allowed now, perhaps soon: the job comes back, the Lease is given back meanwhile. */
+  | { kind: "wait"; inMs: number }
   | { kind: "changed-world"; says: string; trace: GuardTrace[] }
   | { kind: "stopped"; reason: Reason; says: string; trace: GuardTrace[] };
 
@@ -77,15 +79,26 @@ export async function runStep(
       object: { ...effect.object },
       resourceVersion: live.metadata.resourceVersion,
       generation: live.metadata.generation ?? 0,
+      ...("evict" in effect ? { evicts: true as const } : {}),
       at: iso(e.clock.now()),
     };
     await e.at("intent", about);
     await mustHold(held.put((ledger) => ({ ...ledger, run: ledger.run && { ...ledger.run, begun: true }, open })));
 
     await e.at("effect", about);
-    const answer = await send(e, effect, patchOf(run, { effect, live, key, step: name }));
+    const answer =
+      "evict" in effect
+        ? await evict(e, effect)
+        : await send(e, effect, patchOf(run, { effect, live, key, step: name }));
     await e.at("answer", about);
     e.effectAnswered(plan.runbook, answer.kind);
+
+    if (answer.kind === "not-now") {
+      await mustHold(held.put((ledger) => ({ ...ledger, open: null })));
+      if (e.clock.now() - (record.run?.startedAt ?? 0) >= e.evictWithinMs)
+        throw new Halt({ kind: "stopped", reason: "disrupted", says: notNow(effect.object, answer.says), trace: [] });
+      throw new Halt({ kind: "wait", inMs: e.evictEveryMs });
+    }
 
     if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
     if (answer.kind === "refused")
@@ -199,33 +212,64 @@ async function movedSince(e: EnginePorts, effect: Effect, live: KubeObject): Pro
 type Answer =
   | { kind: "applied" }
   | { kind: "conflict" }
+  | { kind: "not-now"; says: string }
   | { kind: "refused"; reason: Reason; says: string }
   | { kind: "unknown"; says: string };
 
-async function send(e: EnginePorts, effect: Effect, patch: JsonPatchOp[]): Promise<Answer> {
+async function send(e: EnginePorts, effect: PatchEffect, patch: JsonPatchOp[]): Promise<Answer> {
   try {
     await e.writer.jsonPatch(effect.object, patch, { timeoutMs: e.effectTimeoutMs });
     return { kind: "applied" };
   } catch (error) {
     if (!(error instanceof ClusterError)) throw error;
     if (error.conflict) return { kind: "conflict" };
-    const says = `the API server answered: ${error.message}`;
-    if (error.forbidden) return { kind: "refused", reason: "forbidden", says };
-    if (
-      error.status !== null &&
-      error.status >= 400 &&
-      error.status < 500 &&
-      error.status !== 408 &&
-      error.status !== 429
-    ) {
-      return { kind: "refused", reason: "refused", says };
-    }
-    return { kind: "unknown", says };
+    return otherwise(error);
   }
 }
 
+/** A pod that is gone, or another one of its name by now, has left: 404 and 409 are what was wanted. */
+async function evict(e: EnginePorts, effect: EvictEffect): Promise<Answer> {
+  try {
+    await e.writer.evict(effect.object, { timeoutMs: e.effectTimeoutMs });
+    return { kind: "applied" };
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    if (error.status === 404 || error.conflict) return { kind: "applied" };
+    if (error.status === 429) return { kind: "not-now", says: `the API server answered: ${error.message}` };
+    if (error.status === 500)
+      return {
+        kind: "refused",
+        reason: "disrupted",
+        says: notNow(effect.object, `the API server answered: ${error.message}`),
+      };
+    return otherwise(error);
+  }
+}
+
+function notNow(pod: Effect["object"], says: string): string {
+  return `${nameOf(pod)} was not evicted: its disruption budgets do not allow it. ${says}. See \`kubectl -n ${pod.namespace} get poddisruptionbudgets\``;
+}
+
+function otherwise(error: ClusterError): Answer {
+  const says = `the API server answered: ${error.message}`;
+  if (error.forbidden) return { kind: "refused", reason: "forbidden", says };
+  if (
+    error.status !== null &&
+    error.status >= 400 &&
+    error.status < 500 &&
+    error.status !== 408 &&
+    error.status !== 429
+  ) {
+    return { kind: "refused", reason: "refused", says };
+  }
+  return { kind: "unknown", says };
+}
+
 /** The change, the operation's key and the precondition in one JSON patch: all of it happens or none. */
-function patchOf(run: Underway, of: { effect: Effect; live: KubeObject; key: string; step: string }): JsonPatchOp[] {
+function patchOf(
+  run: Underway,
+  of: { effect: PatchEffect; live: KubeObject; key: string; step: string },
+): JsonPatchOp[] {
   const { live, effect } = of;
   const stamp = {
     key: of.key,

@@ -5,7 +5,7 @@ import { digestOf } from "./digest.js";
 
 /** What the approval binds: exactly the facts on which the plan depends, never a resourceVersion or a status. */
 export function planDigest(
-  of: Pick<Plan, "incident" | "runbook" | "version" | "params" | "target" | "changes" | "steps" | "undoSteps">,
+  of: Pick<Plan, "incident" | "runbook" | "version" | "params" | "target" | "changes" | "steps" | "undoSteps" | "risk">,
 ): string {
   return digestOf({
     incident: of.incident,
@@ -21,6 +21,7 @@ export function planDigest(
     })),
     steps: of.steps,
     undoSteps: of.undoSteps,
+    ...(of.risk === undefined ? {} : { risk: of.risk }),
   });
 }
 

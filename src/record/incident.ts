@@ -1,6 +1,6 @@
 /** The record of an incident: the truth that the queue only nudges. Plain JSON, changed by compare-and-set on `rev`. */
 import type { Alert } from "../alert/alert.js";
-import type { Change, Diagnosis, Json } from "../runbook.js";
+import type { Change, Diagnosis, Json, Risk } from "../runbook.js";
 import type { Autonomy } from "../policy/policy.js";
 import type { NamedTarget, Target } from "../target/target.js";
 import type { Outcome, Reason } from "./reasons.js";
@@ -45,6 +45,8 @@ export interface Plan {
   loses: string;
   takes: string;
   undo: string;
+  /** Where the plan raises the runbook's class. */
+  risk?: Risk;
   steps: string[];
   undoSteps: string[];
   facts: Json;

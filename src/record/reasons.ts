@@ -33,6 +33,11 @@ export const reasons = {
   "rollout-paused": "the rollout is paused by a person",
   "owned-by-gitops": "GitOps owns the object: the change belongs in Git",
   "owned-elsewhere": "another controller owns the field",
+  "no-capacity": "quota, nodes, a ceiling or the database leave no room",
+  "crash-loop": "its pods crash by themselves: a restart would hide the cause",
+  quorum: "too few members would be left",
+  disrupted: "a disruption budget allows nothing to leave now",
+  "would-not-start": "its pods could not start again",
   // guards
   stale: "too old to act on",
   paused: "paused by a person",

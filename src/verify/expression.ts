@@ -101,11 +101,6 @@ export function selectorsOf(expr: string): { text: string; metric: string; job: 
   return found;
 }
 
-/** A label's value inside a matcher. */
-export function quoted(value: string): string {
-  return `"${value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")}"`;
-}
-
 function lastDuration(node: SyntaxNode): SyntaxNode | null {
   let last: SyntaxNode | null = null;
   for (const child of childrenOf(node)) if (/Duration/.test(child.name)) last = child;

@@ -1,8 +1,9 @@
 import { type Alert, alertName } from "../alert/alert.js";
 import { messageOf } from "../errors.js";
 import type { Symptom } from "../runbook.js";
-import { holdsAt, longestWindow, quoted, selectorsOf, shortenWindows, thresholdOf } from "./expression.js";
+import { holdsAt, longestWindow, selectorsOf, shortenWindows, thresholdOf } from "./expression.js";
 import type { AlertingRule, MetricsReader, Sample } from "./metrics.js";
+import { quoted } from "./quoted.js";
 
 export interface SymptomSettings {
   /** A sample older than this says nothing about now. */

@@ -33,9 +33,11 @@ function diagnose(
     params: {},
     alerts: more.alerts ?? [],
     cluster,
+    measure: async () => null,
     now: NOW,
     redact,
     logLines: more.logLines ?? 20,
+    probe: async () => ({ ok: false, says: "not asked", ms: 0 }),
   });
 }
 

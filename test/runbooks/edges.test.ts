@@ -254,8 +254,10 @@ function diagnose(cluster: MemoryCluster, starts: string[] = []) {
     params: {},
     alerts: starts.map((startsAt) => ({ startsAt })) as unknown as Alert[],
     cluster,
+    measure: async () => null,
     now: NOW,
     redact,
     logLines: 20,
+    probe: async () => ({ ok: false, says: "not asked", ms: 0 }),
   });
 }

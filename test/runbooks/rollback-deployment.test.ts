@@ -59,6 +59,7 @@ describe("rollback-deployment", () => {
       params: {},
       alerts: [],
       cluster: k,
+      measure: async () => null,
       now: Date.now(),
       owners,
       settings: { rollbackHealthMs: healthMs },
@@ -73,6 +74,7 @@ describe("rollback-deployment", () => {
       params: {},
       alerts: [],
       cluster: k,
+      measure: async () => null,
       now: Date.now(),
       plan: draft as never,
       step: async (_step, prepare: () => Promise<Effect>) => {
@@ -81,6 +83,7 @@ describe("rollback-deployment", () => {
         if (live === null) throw new Error("gone");
         const changed = effect.changed(live);
         if (changed !== null) throw new ChangedWorld(changed);
+        if ("evict" in effect) throw new Error("a rollback evicts nothing");
         await k.jsonPatch(ref(name), effect.patch(live));
       },
     });
@@ -277,9 +280,11 @@ describe("rollback-deployment", () => {
       params: {},
       alerts: [],
       cluster: k,
+      measure: async () => null,
       now: Date.now(),
       redact,
       logLines: 20,
+      probe: async () => ({ ok: false, says: "not asked", ms: 0 }),
     });
 
     expect(diagnosis.headline.length).toBeLessThanOrEqual(4);

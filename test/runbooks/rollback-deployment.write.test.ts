@@ -360,6 +360,7 @@ describe("rollback-deployment: the look", () => {
       params: {},
       alerts: [],
       cluster,
+      measure: async () => null,
       now: NOW,
       plan: draft,
       since: NOW - MINUTE,

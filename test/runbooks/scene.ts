@@ -122,6 +122,7 @@ export function plan(
     params: {},
     alerts: [],
     cluster,
+    measure: async () => null,
     now: NOW,
     owners: more.owners ?? [],
     settings: { rollbackHealthMs: more.healthMs ?? HEALTH_MS },
@@ -148,6 +149,7 @@ export async function carryOut(cluster: MemoryCluster, draft: Drafted, way: "exe
     params: {},
     alerts: [],
     cluster,
+    measure: async () => null,
     now: NOW,
     plan: draft,
     step: async (name: string, prepare: () => Promise<Effect>) => {
@@ -157,7 +159,8 @@ export async function carryOut(cluster: MemoryCluster, draft: Drafted, way: "exe
       if (object === null || object.metadata.uid !== effect.object.uid) throw new ChangedWorld("another object");
       const changed = effect.changed(object);
       if (changed !== null) throw new ChangedWorld(changed);
-      await cluster.jsonPatch(effect.object, effect.patch(object));
+      if ("evict" in effect) cluster.remove(effect.object);
+      else await cluster.jsonPatch(effect.object, effect.patch(object));
     },
   };
   if (way === "execute") await runbook.execute(context);
