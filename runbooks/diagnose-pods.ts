@@ -6,6 +6,7 @@ import {
   type KubeObject,
   nameOf,
   plainLines,
+  podsOf,
   ranFor,
   type Revision,
   revisionsOf,
@@ -104,18 +105,6 @@ export const runbook = defineDiagnosis<Record<string, never>>({
     };
   },
 });
-
-/** The workload's pods, by its own selector; a pod alone is its own. */
-async function podsOf(target: Target, object: KubeObject, cluster: ClusterReader): Promise<KubeObject[]> {
-  if (target.kind === "Pod") return [object];
-  const wanted = (object.spec?.selector?.matchLabels ?? {}) as Record<string, string>;
-  const all = await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace });
-  const owned = (pod: KubeObject) => (pod.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid);
-  const selected = (pod: KubeObject) =>
-    Object.keys(wanted).length > 0 &&
-    Object.entries(wanted).every(([key, value]) => pod.metadata.labels?.[key] === value);
-  return all.filter((pod) => owned(pod) || selected(pod));
-}
 
 function sicknessOf(pod: KubeObject, now: number): Sick[] {
   const statuses = [

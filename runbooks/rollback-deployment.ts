@@ -3,11 +3,11 @@ import {
   type Change,
   type ClusterReader,
   configurationOf,
+  cannotPull,
   contentDigest,
   currentOf,
   defineRemedy,
   digestOf,
-  imageList,
   imagesText,
   type Json,
   type JsonPatchOp,
@@ -120,7 +120,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     if (owned !== null) return owned;
 
     const template = await templateOf(target, to, cluster);
-    const refused = (await imageGone(target, template, cluster)) ?? migrated(name, deployment, template);
+    const refused = (await imageGone(target.namespace, template, cluster)) ?? migrated(name, deployment, template);
     if (refused !== null) return refused;
     const config = await configurationOf({
       target,
@@ -294,28 +294,9 @@ async function templateOf(target: Target, revision: Revision, cluster: ClusterRe
   return withoutHash(set.spec?.template);
 }
 
-/** The registry is not asked; a pod of this namespace that cannot pull the very image is proof enough. */
-async function imageGone(target: Target, template: KubeObject["spec"], cluster: ClusterReader) {
-  type Named = { name: string; image?: string; state?: { waiting?: { reason?: string } } };
-  const wanted = new Set(imageList(template));
-  for (const pod of await cluster.list({ apiVersion: "v1", kind: "Pod", namespace: target.namespace })) {
-    const specs = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])] as Named[];
-    const statuses = [
-      ...(pod.status?.initContainerStatuses ?? []),
-      ...(pod.status?.containerStatuses ?? []),
-    ] as Named[];
-    for (const status of statuses) {
-      const image = specs.find((spec) => spec.name === status.name)?.image ?? status.image ?? "";
-      if (!wanted.has(image)) continue;
-      if (/^(ImagePullBackOff|ErrImagePull|InvalidImageName)$/.test(status.state?.waiting?.reason ?? "")) {
-        return skip(
-          "image-gone",
-          `Pod ${target.namespace}/${pod.metadata.name} cannot pull ${image}, which the earlier revision needs: push it again first`,
-        );
-      }
-    }
-  }
-  return null;
+async function imageGone(namespace: string, template: KubeObject["spec"], cluster: ClusterReader) {
+  const says = await cannotPull({ namespace, template, cluster });
+  return says === null ? null : skip("image-gone", `${says}, which the earlier revision needs: push it again first`);
 }
 
 /** A revision that says that it migrated data cannot be taken back by code alone. */

@@ -2,7 +2,7 @@
 import { redact } from "./log.js";
 import { ClusterError, nameOf } from "./cluster.js";
 import { messageOf, UnavailableError } from "./errors.js";
-import { leaseName, opKey } from "./execution/keys.js";
+import { leaseName, planOpKey } from "./execution/keys.js";
 import type { JobEnd } from "./execution/ports.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -163,10 +163,8 @@ function doneBefore(
     return `an operation on this target at ${recent.at} lies within the cooldown of ${Math.round(window / 60_000)} min: a person should look why it still fires`;
   const ended = of.ends.findLast((end) => end.identity === record.identity);
   if (ended) return `a run for this very alert ended as ${ended.outcome} at ${ended.at}`;
-  const uid = record.target?.uid ?? "";
-  const mine = (step: string) => opKey({ identity: record.identity, runbook: of.remedy.name, step, targetUid: uid });
-  const steps = record.plan?.steps ?? [];
-  return steps.some((step) => of.ops.some((op) => op.key === mine(step)))
+  const { plan } = record;
+  return plan?.steps.some((step) => of.ops.some((op) => op.key === planOpKey(record.identity, plan, step)))
     ? "a step for this very alert is already in the target's ledger"
     : null;
 }
@@ -182,7 +180,7 @@ async function diagnose(
   try {
     diagnosis = await runbook.diagnose({
       target: record.target,
-      params: of.params ?? {},
+      params: runbook.params.parse(of.params ?? {}),
       alerts: record.alerts,
       cluster: p.reader,
       measure: p.measure,

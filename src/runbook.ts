@@ -20,7 +20,26 @@ export { quoted } from "./verify/quoted.js";
 export type { Sample } from "./verify/metrics.js";
 export { configurationOf, contentDigest, newestWriter } from "./kit/configuration.js";
 export { currentOf, type Ran, ranFor, type Revision, revisionsOf } from "./kit/revisions.js";
-export { imageList, imagesText, rolloutState, span, templateDifferences, withoutHash } from "./kit/rollout.js";
+export { noRoom } from "./kit/capacity.js";
+export { connectionsBorne } from "./kit/connections.js";
+export { budgetsOver, quorumLost } from "./kit/disruption.js";
+export { served } from "./kit/endpoints.js";
+export { quantity } from "./kit/quantities.js";
+export { cpuSaturation, memorySaturation, one } from "./kit/saturation.js";
+export { cannotPull, wouldNotStart } from "./kit/startable.js";
+export { imageList, imagesText, span, templateDifferences, withoutHash } from "./kit/templates.js";
+export {
+  condition,
+  crashLooping,
+  includesAll,
+  isLeaving,
+  isReady,
+  ownedBy,
+  podsOf,
+  restartsOf,
+  rolloutState,
+  wantedBy,
+} from "./kit/workload.js";
 export { plainLines } from "./kit/words.js";
 export { digestOf } from "./plan/digest.js";
 export { z };

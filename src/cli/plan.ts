@@ -27,7 +27,14 @@ export async function plan(options: { runbook: string; target: string; json: boo
     if (!("target" in found)) throw new TerminalError("ERR_TARGET", found.says);
     const prometheus = config.prometheusUrl === null ? null : createPrometheus(config.prometheusUrl);
     const measure = async (expr: string) => (prometheus === null ? null : prometheus.query(expr).catch(() => null));
-    const base = { target: found.target, params: {}, alerts: [], cluster, measure, now: systemClock.now() };
+    const base = {
+      target: found.target,
+      params: runbook.params.parse({}),
+      alerts: [],
+      cluster,
+      measure,
+      now: systemClock.now(),
+    };
     if (runbook.kind === "diagnosis") {
       const { redact } = await import("../log.js");
       const diagnosis = await runbook.diagnose({ ...base, redact, logLines: 20, probe: createProbe(systemClock) });

@@ -11,6 +11,19 @@ export function opKey(of: { identity: string; runbook: string; step: string; tar
   return sha256([of.identity, of.runbook, of.step, of.targetUid].join("\n")).slice(0, 32);
 }
 
+/**
+ * The key of one step of a plan. What acts on a pod counts for that pod, whose successor has another UID; everything
+ * else counts for the target.
+ */
+export function planOpKey(
+  identity: string,
+  plan: { runbook: string; target: { uid: string }; changes: readonly { object: { kind: string; uid: string } }[] },
+  step: string,
+): string {
+  const pod = plan.changes.find((change) => change.object.kind === "Pod")?.object;
+  return opKey({ identity, runbook: plan.runbook, step, targetUid: pod?.uid ?? plan.target.uid });
+}
+
 /** The run that carries out one posted plan. */
 export function runId(incident: string, nonce: string): string {
   return `run-${sha256([incident, nonce].join("\n")).slice(0, 20)}`;

@@ -7,7 +7,7 @@ import type { GuardTrace } from "../record/incident.js";
 import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
 import { fence, LAST_OP, look } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
-import { opKey } from "./keys.js";
+import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
 import type { LedgerOpen } from "./ledger.js";
 import type { EnginePorts } from "./ports.js";
@@ -62,7 +62,7 @@ export async function runStep(
       trace: [],
     });
   }
-  const key = opKey({ identity: record.identity, runbook: plan.runbook, step: name, targetUid: plan.target.uid });
+  const key = planOpKey(record.identity, plan, name);
   const about = { incident: record.id, step: name };
   if (held.ledger.ops.some((op) => op.key === key)) return journal(e, run, name, "found done");
   const began = e.clock.monotonic();

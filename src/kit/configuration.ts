@@ -58,6 +58,25 @@ export async function configurationOf(q: ConfigQuestion): Promise<{ found: Confi
   return { found, notes };
 }
 
+/** ConfigMaps and Secrets that a template needs and that are gone; one that may not be read counts as there. Errors: ClusterError. */
+export async function missingReferences(q: {
+  namespace: string;
+  template: KubeObject["spec"];
+  cluster: ClusterReader;
+}): Promise<string[]> {
+  const missing: string[] = [];
+  for (const ref of references(q.template)) {
+    if (ref.optional) continue;
+    try {
+      const at = { apiVersion: "v1", kind: ref.kind, namespace: q.namespace, name: ref.name };
+      if ((await q.cluster.get(at)) === null) missing.push(`${ref.kind} ${q.namespace}/${ref.name}`);
+    } catch (error) {
+      if ((error as { status?: unknown }).status !== 403) throw error;
+    }
+  }
+  return missing;
+}
+
 /** A Secret's content never leaves it, not even as a hash: when its data were written says enough. */
 export function contentDigest(object: KubeObject): string {
   if (object.kind !== "Secret") return digestOf([object["data"] ?? null, object["binaryData"] ?? null]);

@@ -2,7 +2,7 @@
 import type { ClusterReader, KubeObject } from "../cluster.js";
 import { digestOf } from "../plan/digest.js";
 import type { Target } from "../target/target.js";
-import { imagesText, withoutHash } from "./rollout.js";
+import { imagesText, withoutHash } from "./templates.js";
 
 const REVISION = "deployment.kubernetes.io/revision";
 /** Earlier numbers of a ReplicaSet that was taken up again, comma-separated: the controller renumbers it, its creation stays. */

@@ -34,6 +34,7 @@ export const reasons = {
   "owned-by-gitops": "GitOps owns the object: the change belongs in Git",
   "owned-elsewhere": "another controller owns the field",
   "no-capacity": "quota, nodes, a ceiling or the database leave no room",
+  "not-saturated": "it is not busy: more of it would not help",
   "crash-loop": "its pods crash by themselves: a restart would hide the cause",
   quorum: "too few members would be left",
   disrupted: "a disruption budget allows nothing to leave now",

@@ -1,4 +1,4 @@
-import { opKey } from "../../execution/keys.js";
+import { planOpKey } from "../../execution/keys.js";
 import { type Guard, holds, passes } from "../guard.js";
 import { seconds } from "../words.js";
 
@@ -14,11 +14,7 @@ export const guard: Guard = {
     const window = settings.budget.target.withinMs;
     if (ledger === null) return passes("nothing was ever done here", `nothing within ${seconds(window)}`, "nothing");
     // The present run's own operations carry keys that follow from the alert and its steps; they do not stand in its way.
-    const own = new Set(
-      [...plan.steps, ...plan.undoSteps].map((step) =>
-        opKey({ identity: incident.identity, runbook: plan.runbook, step, targetUid: plan.target.uid }),
-      ),
-    );
+    const own = new Set([...plan.steps, ...plan.undoSteps].map((step) => planOpKey(incident.identity, plan, step)));
     const mine = ledger.run !== null && incident.run !== null && ledger.run.id === incident.run.id;
     const others = ledger.ops.filter((op) => !(mine && own.has(op.key)));
     const repeated = others.find((op) => own.has(op.key));

@@ -1,5 +1,6 @@
-import { nameOf } from "../../cluster.js";
+import { type ClusterReader, nameOf, type ObjectRef } from "../../cluster.js";
 import { isNamespaceName, isObjectName } from "../../policy/names.js";
+import type { Target } from "../../target/target.js";
 import { type Guard, holds, passes } from "../guard.js";
 
 /** G06. One workload, named in full: an empty, partial or wide set is never "all of them". */
@@ -7,8 +8,9 @@ export const guard: Guard = {
   name: "one-target",
   order: 3,
   overrule: "fixed",
-  summary: "Holds plans that touch anything but exactly the one object that the alert led to.",
-  async evaluate({ plan, target, runbook }) {
+  summary:
+    "Holds plans that touch anything but the one workload that the alert led to: itself, its autoscaler or one of its pods.",
+  async evaluate({ plan, target, runbook, cluster }) {
     const no = (found: string) =>
       holds("too-many-targets", `the plan must change ${nameOf(target)} and nothing else: ${found}`, {
         expected: "one object with its UID",
@@ -29,8 +31,40 @@ export const guard: Guard = {
         object.kind === target.kind &&
         object.namespace === target.namespace &&
         object.name === target.name;
-      if (!same) return no(`it also changes ${nameOf(object)}`);
+      if (!same && !(await belongs(object, target, cluster))) return no(`it also changes ${nameOf(object)}`);
     }
     return passes("one object", "one object", nameOf(target));
   },
 };
+
+/** The object is the target's own autoscaler, which names it, or a pod that its selector or its ReplicaSet made. */
+async function belongs(object: ObjectRef & { uid: string }, target: Target, cluster: ClusterReader): Promise<boolean> {
+  if (object.namespace !== target.namespace) return false;
+  const live = await cluster.get(object);
+  // A pod that has left already is settled by its eviction's own look; it touches nothing else.
+  if (object.kind === "Pod") return live === null || live.metadata.uid !== object.uid || madeBy(live, target, cluster);
+  if (live === null || live.metadata.uid !== object.uid) return false;
+  if (object.kind !== "HorizontalPodAutoscaler" && object.kind !== "ScaledObject") return false;
+  const ref = live.spec?.scaleTargetRef as { kind?: string; name?: string } | undefined;
+  return ref?.name === target.name && (ref.kind ?? "Deployment") === target.kind;
+}
+
+async function madeBy(
+  pod: { metadata: { ownerReferences?: { kind: string; name: string; uid: string }[] } },
+  target: Target,
+  cluster: ClusterReader,
+): Promise<boolean> {
+  for (const owner of pod.metadata.ownerReferences ?? []) {
+    if (owner.uid === target.uid) return true;
+    if (owner.kind !== "ReplicaSet") continue;
+    const set = await cluster.get({
+      apiVersion: "apps/v1",
+      kind: "ReplicaSet",
+      namespace: target.namespace,
+      name: owner.name,
+    });
+    if (set?.metadata.uid === owner.uid && (set.metadata.ownerReferences ?? []).some((one) => one.uid === target.uid))
+      return true;
+  }
+  return false;
+}

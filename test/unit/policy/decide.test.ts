@@ -18,13 +18,13 @@ const N = "mcp-production";
 const expected: Record<string, [string, string | null, string | null][]> = {
   "01": [["diagnose", "diagnosis", `${P}/Pod/${N}/mcp-typescript-api-6f9c8d7b54-2xkqp`]],
   "02": [["ignore", "resolved", `${P}/Pod/${N}/mcp-typescript-api-6f9c8d7b54-2xkqp`]],
-  "03": [["diagnose", "diagnosis", `${P}/Pod/${N}/mcp-learning-system-5d4b9f6c88-zr4mw`]],
+  "03": [["remediate", null, `${P}/Pod/${N}/mcp-learning-system-5d4b9f6c88-zr4mw`]],
   "04": [["diagnose", "diagnosis", `${P}/Deployment/${N}/mcp-rust-server`]],
   "05": [["remediate", null, `${P}/Deployment/${N}/mcp-typescript-api`]],
   "06": [["diagnose", "diagnosis", `${P}/Pod/${N}/mcp-typescript-api-7b5c6d9f48-qm2zt`]],
   "07": [["diagnose", "diagnosis", `${P}/StatefulSet/${N}/postgres-replica`]],
   "08": [["diagnose", "diagnosis", `${P}/Job/${N}/mcp-db-backup-29378520`]],
-  "09": [["diagnose", "diagnosis", `${P}/HorizontalPodAutoscaler/${N}/mcp-typescript-api`]],
+  "09": [["remediate", null, `${P}/HorizontalPodAutoscaler/${N}/mcp-typescript-api`]],
   "10": [["escalate", "escalated", null]],
   "11": [
     ["escalate", "escalated", null],
@@ -59,13 +59,13 @@ const expected: Record<string, [string, string | null, string | null][]> = {
     ["remediate", null, `${P}/Service/${N}/mcp-learning-system`],
     ["remediate", null, `${P}/Service/${N}/mcp-typescript-api`],
   ],
-  "32": [["diagnose", "diagnosis", `${P}/Service/${N}/mcp-learning-system`]],
+  "32": [["remediate", null, `${P}/Service/${N}/mcp-learning-system`]],
   "33": ["4kd2x", "c8m6s", "vqx9t"].map((pod) => [
-    "diagnose",
-    "diagnosis",
+    "remediate",
+    null,
     `${P}/Pod/${N}/mcp-rust-server-79b6d5c9f7-${pod}`,
   ]),
-  "34": [["diagnose", "diagnosis", `${P}/Pod/${N}/mcp-learning-system-5d4b9f6c88-h2jqv`]],
+  "34": [["remediate", null, `${P}/Pod/${N}/mcp-learning-system-5d4b9f6c88-h2jqv`]],
   "35": [["diagnose", "diagnosis", `${P}/Service/${N}/mcp-typescript-api`]],
   "36": [1, 2, 3].map(() => ["diagnose", "diagnosis", `${P}/Service/${N}/mcp-typescript-api`]),
   "37": [
@@ -98,7 +98,7 @@ const expected: Record<string, [string, string | null, string | null][]> = {
   "57": [["diagnose", "diagnosis", `${P}/Pod/${N}/mcp-typescript-api-6f9c8d7b54-2xkqp`]],
   "58": [["diagnose", "diagnosis", `${P}/Service/${N}/mcp-rust-server`]],
   "59": [],
-  "60": [["diagnose", "diagnosis", `${P}/Service/${N}/mcp-learning-system`]],
+  "60": [["remediate", null, `${P}/Service/${N}/mcp-learning-system`]],
 };
 
 describe("the platform's policy", () => {
@@ -117,7 +117,7 @@ describe("the platform's policy", () => {
   });
 
   it.each(["48", "49"])(
-    "takes payload %s, a storm in namespaces that are not ours, for unmanaged or a diagnosis, alert by alert",
+    "takes payload %s, a storm in namespaces that are not ours, for unmanaged or by its rule, alert by alert",
     (number) => {
       const name = payloads.find((p) => p.startsWith(number)) ?? "";
       const all = rows(name);
@@ -125,7 +125,11 @@ describe("the platform's policy", () => {
       expect(all.length).toBeGreaterThanOrEqual(10);
       for (const row of all)
         expect([row.decision, row.reason]).toEqual(
-          row.target?.includes(`/${N}/`) ? ["diagnose", "diagnosis"] : ["ignore", "unmanaged"],
+          !row.target?.includes(`/${N}/`)
+            ? ["ignore", "unmanaged"]
+            : row.alertname === "KubePodNotReady"
+              ? ["remediate", null]
+              : ["diagnose", "diagnosis"],
         );
     },
   );

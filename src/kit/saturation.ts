@@ -1,0 +1,36 @@
+/** How busy a workload is, from cAdvisor's and kube-state-metrics' series. For runbooks. */
+import type { Sample } from "../verify/metrics.js";
+import { quoted } from "../verify/quoted.js";
+
+/** A sample older than this says nothing about now. */
+const MAX_AGE_MS = 120_000;
+
+export interface Busy {
+  namespace: string;
+  name: string;
+  measure(expr: string): Promise<Sample[] | null>;
+  now: number;
+}
+
+/** CPU used by the workload's pods as a share of what they request; null where there is no fresh sample. */
+export function cpuSaturation(of: Busy): Promise<number | null> {
+  const mine = `namespace=${quoted(of.namespace)},pod=~${quoted(`${of.name.replace(/\./g, "\\.")}-.*`)}`;
+  const used = `sum(rate(container_cpu_usage_seconds_total{${mine},container!="",container!="POD"}[2m]))`;
+  return one(of, `${used} / sum(kube_pod_container_resource_requests{${mine},resource="cpu"})`);
+}
+
+/** Working set of the fullest container as a share of its limit; null where there is no fresh sample. */
+export function memorySaturation(of: Busy): Promise<number | null> {
+  const mine = `namespace=${quoted(of.namespace)},pod=~${quoted(`${of.name.replace(/\./g, "\\.")}-.*`)}`;
+  const used = `max by (pod, container) (container_memory_working_set_bytes{${mine},container!="",container!="POD"})`;
+  const limit = `max by (pod, container) (kube_pod_container_resource_limits{${mine},resource="memory"})`;
+  return one(of, `max(${used} / ${limit})`);
+}
+
+/** The one fresh number that a query answers with; null for none, several, stale or not a number. */
+export async function one(of: Pick<Busy, "measure" | "now">, expr: string): Promise<number | null> {
+  const samples = await of.measure(expr);
+  const [sample] = samples ?? [];
+  if (samples?.length !== 1 || sample === undefined || !Number.isFinite(sample.value)) return null;
+  return of.now - sample.at <= MAX_AGE_MS ? sample.value : null;
+}
