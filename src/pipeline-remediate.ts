@@ -190,6 +190,7 @@ async function dryRunOf(
   const writer = p.dryRunner;
   if (writer === null)
     return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
+  let notNow = "";
   try {
     await remedy.execute({
       ...(context as unknown as Parameters<AnyRemedy["execute"]>[0]),
@@ -197,13 +198,20 @@ async function dryRunOf(
         const effect = await prepare();
         const live = await p.reader.get(effect.object);
         if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
-        if ("evict" in effect) return writer.evict(effect.object, { dryRun: true });
+        if ("evict" in effect) {
+          await writer.evict(effect.object, { dryRun: true }).catch((error: unknown) => {
+            if (!(error instanceof ClusterError) || error.status !== 429) throw error;
+            notNow =
+              "; a disruption budget does not allow it at this moment, so it is asked for until it does, five minutes at most";
+          });
+          return;
+        }
         const pin: JsonPatchOp[] =
           live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
         await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });
       },
     });
-    return { refused: false, says: "the API server accepts the change (dry run)" };
+    return { refused: false, says: `the API server accepts the change (dry run)${notNow}` };
   } catch (error) {
     if (error instanceof ClusterError && error.fateUnknown) throw error;
     return { refused: true, says: `the API server does not accept the change in a dry run: ${messageOf(error)}` };

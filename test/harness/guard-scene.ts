@@ -53,8 +53,8 @@ export function deploymentAt(now = NOW): KubeObject {
 }
 
 /** A rollback of a bad revision that was rolled out four minutes ago, asked for three seconds after the alert came. */
-export function scene(at: "plan" | "effect" = "plan"): Scene {
-  const deployment = deploymentAt();
+export function scene(at: "plan" | "effect" = "plan", now = NOW): Scene {
+  const deployment = deploymentAt(now);
   const rule: Rule = {
     name: "bad-deploy",
     position: 0,
@@ -83,9 +83,9 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
     digest: "d",
   };
   const alert = {
-    identity: `f00d@${iso(NOW - MINUTE)}`,
+    identity: `f00d@${iso(now - MINUTE)}`,
     fingerprint: "f00d",
-    startsAt: iso(NOW - MINUTE),
+    startsAt: iso(now - MINUTE),
     endsAt: null,
     status: "firing" as const,
     labels: { alertname: "HighErrorRate", severity: "critical" },
@@ -94,7 +94,7 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
     groupKey: "g",
     receiver: "r",
     externalURL: "",
-    receivedAt: NOW - 3000,
+    receivedAt: now - 3000,
   };
   const decision = {
     decision: "remediate" as const,
@@ -105,7 +105,7 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
     params: {},
     target: null,
   };
-  const incident: IncidentRecord = newRecord(alert, { cluster: "prod", decision, target, now: NOW - 3000 });
+  const incident: IncidentRecord = newRecord(alert, { cluster: "prod", decision, target, now: now - 3000 });
   const plan: Plan = makePlan(
     {
       sentence: "Roll back Deployment shop/cart from revision 42 to 41",
@@ -125,23 +125,23 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
       undo: "roll forward",
       steps: ["roll-back"],
       undoSteps: ["undo:roll-back"],
-      facts: { fromRevision: 42, fromReplicaSet: { name: "cart-1", uid: "rs-42", createdAt: iso(NOW - 4 * MINUTE) } },
+      facts: { fromRevision: 42, fromReplicaSet: { name: "cart-1", uid: "rs-42", createdAt: iso(now - 4 * MINUTE) } },
       evidence: [],
     },
     { incident: incident.id, remedy: { name: "rollback-deployment", version: 1 }, params: {}, target },
-    { ms: NOW - 2000, expiresMs: 10 * MINUTE, nonce: "n".repeat(32), autonomy: "approve", dryRun: "" },
+    { ms: now - 2000, expiresMs: 10 * MINUTE, nonce: "n".repeat(32), autonomy: "approve", dryRun: "" },
   );
   incident.plan = plan;
   if (at === "effect") {
     incident.state = "running";
     incident.approvals = [
-      { by: "slack:U1", name: "ann", at: NOW - 1000, nonce: plan.nonce, digest: plan.digest, mac: "m" },
+      { by: "slack:U1", name: "ann", at: now - 1000, nonce: plan.nonce, digest: plan.digest, mac: "m" },
     ];
     incident.needed = 1;
     incident.run = {
       id: "run-1",
       token: 1,
-      startedAt: NOW,
+      startedAt: now,
       effectAt: null,
       steps: [],
       looks: [],
@@ -162,13 +162,13 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
     budget: async () => [],
     control: async () => ({ state: "readable", pauses: [] }),
     storm: async () => ({
-      newly: [{ cluster: "prod", kind: "Deployment", namespace: "shop", name: "cart", since: NOW - MINUTE }],
+      newly: [{ cluster: "prod", kind: "Deployment", namespace: "shop", name: "cart", since: now - MINUTE }],
       managed: 12,
       nodesNotReady: 0,
       nodes: 3,
       openSince: null,
     }),
-    history: async () => ({ changes: [NOW - MINUTE], attempts: [] }),
+    history: async () => ({ changes: [now - MINUTE], attempts: [] }),
     bound: async () => ({ ok: true, missing: "" }),
     approvals: () => ({
       valid: at === "effect" ? 1 : 0,
@@ -188,7 +188,7 @@ export function scene(at: "plan" | "effect" = "plan"): Scene {
     cluster,
     world,
     ownNamespace: "nightshift",
-    now: NOW,
+    now,
   };
   return { deployment, context, world };
 }

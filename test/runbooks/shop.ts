@@ -87,6 +87,16 @@ export function stall(seed: ShopSeed = {}): Shop {
       status: settled(kind, replicas, ready),
     },
     ...Array.from({ length: replicas }, (_, i) => podOf(i, { ready: i < ready, spec: podSpec })),
+    {
+      apiVersion: "apps/v1",
+      kind: "ReplicaSet",
+      metadata: {
+        name: `${NAME}-hash`,
+        namespace: NS,
+        uid: "rs1",
+        ownerReferences: [{ kind, name: NAME, uid: "w1" }],
+      } as never,
+    },
     ...["node-a", "node-b"].map((name) => node(name, seed.cores ?? 8)),
     ...(seed.more ?? []),
   ]);
