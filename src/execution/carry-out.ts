@@ -155,7 +155,7 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     const says = `this version has no runbook ${record.plan.runbook} of version ${record.plan.version}: ask for a new plan`;
     return end(e, { held, record }, { outcome: "held", reason: "error", says });
   }
-  const run: Underway = { held, record, plan: record.plan, remedy, signal: taken.signal };
+  const run: Underway = { held, record, plan: record.plan, remedy, signal: taken.signal, answeredNo: null };
   try {
     return await steps(e, run);
   } catch (error) {
@@ -257,7 +257,11 @@ interface End {
 }
 
 /** Number 12. Something begun: one PUT ends it. Nothing begun: first the record, then the Lease is released. */
-async function end(e: EnginePorts, run: { held: HeldLease; record: IncidentRecord }, how: End): Promise<JobEnd> {
+async function end(
+  e: EnginePorts,
+  run: Pick<Underway, "held" | "record"> & Partial<Pick<Underway, "answeredNo">>,
+  how: End,
+): Promise<JobEnd> {
   const { held, record } = run;
   const about = { incident: record.id, step: "" };
   await e.at("end", about);
@@ -268,7 +272,8 @@ async function end(e: EnginePorts, run: { held: HeldLease; record: IncidentRecor
     const fenced = await fence(e.writer, open, mark(e, held));
     const verdict = await look(e.reader, open, fenced);
     happened = verdict === "happened";
-    if (verdict === "cannot-tell" && final.reason !== "cannot-tell") {
+    // The look asks first, since a proxy may have sent a request twice; then the one answer that was received counts.
+    if (verdict === "cannot-tell" && run.answeredNo !== open.key && final.reason !== "cannot-tell") {
       final = {
         outcome: "held",
         reason: "cannot-tell",

@@ -5,6 +5,7 @@ import type { IncidentRecord, Plan } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
 import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
+import { digestOf } from "../plan/digest.js";
 import { fence, LAST_OP, look } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
@@ -40,6 +41,8 @@ export interface Underway {
   plan: Plan;
   remedy: AnyRemedy;
   signal: AbortSignal;
+  /** Key of an intent whose one request was answered with "not applied": its fate is known, whatever moved since. */
+  answeredNo: string | null;
 }
 
 /** A conflict after which more than the status had moved may be tried again this often. */
@@ -92,6 +95,7 @@ export async function runStep(
         : await send(e, effect, patchOf(run, { effect, live, key, step: name }));
     await e.at("answer", about);
     e.effectAnswered(plan.runbook, answer.kind);
+    run.answeredNo = answer.kind === "conflict" || answer.kind === "refused" ? key : null;
 
     if (answer.kind === "not-now") {
       await mustHold(held.put((ledger) => ({ ...ledger, open: null })));
@@ -104,16 +108,17 @@ export async function runStep(
     if (answer.kind === "refused")
       throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
     if (answer.kind === "conflict") {
-      // Surely not applied. A sick object's status moves many times a second: that alone is fought for a while.
+      // Surely not applied. A sick object's status moves many times a second, and some controllers keep rewriting an
+      // annotation: where the spec stands still, that is fought for a while. Each try asks everything again.
       const now = await e.reader.get(effect.object);
-      const onlyStatus =
-        now !== null && now.metadata.uid === effect.object.uid && now.metadata.generation === live.metadata.generation;
-      if (!onlyStatus) moved += 1;
+      const specStands =
+        now !== null && now.metadata.uid === effect.object.uid && digestOf(now.spec) === digestOf(live.spec);
+      if (!specStands) moved += 1;
       if (moved > MAX_MOVED || e.clock.monotonic() - began > CHURN_MS) {
         throw new Halt({
           kind: "stopped",
           reason: "changed-world",
-          says: `${nameOf(effect.object)} kept changing under the write`,
+          says: `${nameOf(effect.object)} kept changing under the write: nothing was written`,
           trace: [],
         });
       }

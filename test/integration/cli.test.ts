@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -103,10 +103,11 @@ describe("the command line", () => {
   });
 
   it("lists runbooks and stories", () => {
-    expect(JSON.parse(nightshift(["runbooks", "--json"]).out)).toMatchObject([
-      { name: "diagnose-pods", kind: "diagnosis" },
-      { name: "rollback-deployment", kind: "remedy", risk: "A" },
-    ]);
+    const catalogue = JSON.parse(nightshift(["runbooks", "--json"]).out) as { name: string }[];
+    const files = readdirSync(join(root, "runbooks")).map((file) => file.replace(/\.ts$/, ""));
+    expect(catalogue.map((runbook) => runbook.name)).toEqual(files.toSorted());
+    expect(catalogue.find(({ name }) => name === "rollback-deployment")).toMatchObject({ kind: "remedy", risk: "A" });
+    expect(catalogue.find(({ name }) => name === "diagnose-pods")).toMatchObject({ kind: "diagnosis", risk: null });
     expect(nightshift(["demo", "--list"]).out).toMatch(/^bad-deploy /);
     expect(nightshift(["demo", "no-such-story"]).code).toBe(1);
   });

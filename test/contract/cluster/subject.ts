@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
-import { parse } from "yaml";
 import type { Raw } from "../../../sandbox/kubernetes/kinds.js";
 import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { planeMissing, startPlane } from "../../cluster/plane.js";
+import { rawApi } from "../../harness/raw-api.js";
 
 /** One API server under the contract, spoken to in raw HTTP. */
 export interface Subject {
@@ -87,25 +87,11 @@ export function standIn(kubernetes: Kubernetes): Subject {
 
 async function realPlane(): Promise<Subject> {
   const plane = await startPlane();
-  const config = parse(readFileSync(plane.kubeconfig, "utf8")) as Raw;
-  const cluster = config.clusters[0].cluster as Raw;
-  const user = config.users[0].user as Raw;
-  const read = (of: Raw, name: string) =>
-    of[`${name}-data`]
-      ? Buffer.from(of[`${name}-data`], "base64").toString()
-      : of[name]
-        ? readFileSync(of[name], "utf8")
-        : undefined;
-  const tls = {
-    ca: read(cluster, "certificate-authority"),
-    cert: read(user, "client-certificate"),
-    key: read(user, "client-key"),
-  };
-  const connect = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+  const { server, agent, token } = rawApi(plane.kubeconfig);
   const subject = over({
-    server: String(cluster.server),
-    agent: new Agent({ connect }),
-    token: user.token ?? "",
+    server,
+    agent,
+    token,
     kubeconfig: plane.kubeconfig,
     async tokenOf(namespace, account) {
       const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { audiences: [] } };

@@ -1,0 +1,60 @@
+/** An API server spoken to in raw HTTP with a kubeconfig's administrator: for what the product's own client has no call for. */
+import { readFileSync } from "node:fs";
+import { Agent, request } from "undici";
+import { parse } from "yaml";
+
+interface Entry {
+  [field: string]: string | undefined;
+}
+
+export interface RawApi {
+  server: string;
+  agent: Agent;
+  token: string;
+  /** Sends a merge patch; resolves with the status code. */
+  mergePatch(path: string, body: unknown): Promise<number>;
+  close(): Promise<void>;
+}
+
+export function rawApi(kubeconfig: string): RawApi {
+  const config = parse(readFileSync(kubeconfig, "utf8")) as {
+    clusters: { cluster: Entry }[];
+    users: { user: Entry }[];
+  };
+  const cluster = config.clusters[0]?.cluster ?? {};
+  const user = config.users[0]?.user ?? {};
+  const read = (of: Entry, name: string) => {
+    const data = of[`${name}-data`];
+    if (data !== undefined) return Buffer.from(data, "base64").toString();
+    const file = of[name];
+    return file === undefined ? undefined : readFileSync(file, "utf8");
+  };
+  const tls = {
+    ca: read(cluster, "certificate-authority"),
+    cert: read(user, "client-certificate"),
+    key: read(user, "client-key"),
+  };
+  const connect = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+  const server = cluster["server"] ?? "";
+  const agent = new Agent({ connect });
+  const token = user["token"] ?? "";
+  return {
+    server,
+    agent,
+    token,
+    async mergePatch(path, body) {
+      const answer = await request(server + path, {
+        dispatcher: agent,
+        method: "PATCH",
+        headers: {
+          "content-type": "application/merge-patch+json",
+          ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(body),
+      });
+      await answer.body.dump();
+      return answer.statusCode;
+    },
+    close: () => agent.destroy(),
+  };
+}
