@@ -23,6 +23,7 @@ const plurals: Record<string, string> = {
   CronJob: "cronjobs",
   HorizontalPodAutoscaler: "horizontalpodautoscalers",
   PodDisruptionBudget: "poddisruptionbudgets",
+  ResourceQuota: "resourcequotas",
   EndpointSlice: "endpointslices",
   Ingress: "ingresses",
   Lease: "leases",

@@ -1,4 +1,5 @@
 import { jsonPatch } from "../../sandbox/kubernetes/patch.js";
+import { listPath } from "../../src/clients/kubernetes-paths.js";
 import {
   ClusterError,
   type ClusterReader,
@@ -53,6 +54,9 @@ export function memoryCluster(
       (o) => o.kind === ref.kind && o.metadata.name === ref.name && (o.metadata.namespace ?? "") === ref.namespace,
     );
   const check = (kind: string, verb: string) => {
+    // What the real client has no path for cannot be asked here either.
+    if (kind !== "Log" && listPath("v1", kind, "") === null)
+      throw new ClusterError(400, "BadRequest", `${kind}: no such kind is known`);
     if (forbidden.has(kind)) throw new ClusterError(403, "Forbidden", `${verb} ${kind}: forbidden`);
   };
   const put = (object: Partial<KubeObject>): KubeObject => {

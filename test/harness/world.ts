@@ -112,20 +112,19 @@ export async function startWorld(options: WorldOptions) {
       return ((await answer.json()) as { incidents: IncidentRecord[] }).incidents;
     },
     async incident(what: string, test: (record: IncidentRecord) => boolean, ms = 60_000): Promise<IncidentRecord> {
-      return until(what, async () => (await this.incidents()).find(test), ms).catch(async (error: unknown) => {
-        throw new Error(
-          `${(error as Error).message}; incidents: ${JSON.stringify(
-            (await this.incidents()).map((r) => ({
-              id: r.id,
-              state: r.state,
-              reason: r.reason,
-              says: r.says,
-              timeline: r.timeline.map((t) => t.says),
-            })),
-            null,
-            1,
-          )}`,
-        );
+      return this.until(what, async () => (await this.incidents()).find(test), ms);
+    },
+    /** Waits, and says what every incident says where it never comes. */
+    async until<T>(what: string, probe: () => Promise<T | null | undefined | false>, ms = 60_000): Promise<T> {
+      return until(what, probe, ms).catch(async (error: unknown) => {
+        const told = (await this.incidents()).map(({ id, state, reason, says, timeline }) => ({
+          id,
+          state,
+          reason,
+          says,
+          timeline: timeline.map((line) => line.says),
+        }));
+        throw new Error(`${(error as Error).message}; incidents: ${JSON.stringify(told, null, 1)}`);
       });
     },
   };
