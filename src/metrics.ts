@@ -47,6 +47,17 @@ export function createMetrics(options: {
       reason: [...options.reasons, "none"],
     }),
     incidents: new Gauge({ name: "nightshift_incidents", help: "Incidents that the sweep looks after.", registers }),
+    asks: new Gauge({ name: "nightshift_asks", help: "Plans that waited for people at the last sweep.", registers }),
+    oldestAsk: new Gauge({
+      name: "nightshift_oldest_ask_seconds",
+      help: "Age of the plan that had waited longest at the last sweep; 0 where none waited.",
+      registers,
+    }),
+    askOverdue: new Gauge({
+      name: "nightshift_ask_overdue_seconds",
+      help: "How far past its expiry the last sweep found an open ask; 0 where none was.",
+      registers,
+    }),
     guards: counter("nightshift_guard_verdicts_total", "Verdicts of guards.", {
       guard: options.guards,
       verdict: ["passes", "holds"],

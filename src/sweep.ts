@@ -54,15 +54,23 @@ export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> 
 async function sweepRecords(p: SweepPorts): Promise<void> {
   const ids = await p.records.attention();
   p.metrics.incidents.set(ids.length);
+  const now = p.clock.now();
+  const asks: { age: number; overdue: number }[] = [];
   for (const id of ids) {
     try {
       const record = await p.records.get(id);
+      if (record?.state === "waiting" && record.plan)
+        asks.push({ age: now - record.plan.createdAt, overdue: now - record.plan.expiresAt });
       if (record === null) await p.records.forget(id);
       else await sweepRecord(p, record);
     } catch (error) {
       p.log.warn({ incident: id, error }, "a record could not be swept");
     }
   }
+  const most = (ms: number[]) => Math.max(0, ...ms) / 1000;
+  p.metrics.asks.set(asks.length);
+  p.metrics.oldestAsk.set(most(asks.map((ask) => ask.age)));
+  p.metrics.askOverdue.set(most(asks.map((ask) => ask.overdue)));
 }
 
 async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void> {
