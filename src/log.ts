@@ -26,8 +26,8 @@ const SECRET_FIELDS = [
   "apiKey",
 ];
 
-/** Text that looks like a credential, whatever field it stands in. */
-const SECRET_TEXT = [
+/** Text that looks like a credential, whatever stands before it. */
+const TOKEN_TEXT = [
   /\bxox[abeprs]-[A-Za-z0-9-]{6,}/g,
   /\bxapp-[A-Za-z0-9-]{6,}/g,
   /\b(Bearer|Basic|Token token=)\s*[A-Za-z0-9._~+/=-]{8,}/gi,
@@ -35,13 +35,26 @@ const SECRET_TEXT = [
   /\b(AKIA|ASIA)[A-Z0-9]{16}\b/g,
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
   /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+(?=@)/gi,
+];
+/** The same, and whatever is assigned to a name that sounds secret. */
+const SECRET_TEXT = [
+  ...TOKEN_TEXT,
   /((?:api[_-]?key|access[_-]?key|secret|passw(?:or)?d|pwd|token|private[_-]?key|client[_-]?secret)["']?\s*[:=]\s*["']?)[^\s"',;&]{3,}/gi,
 ];
 
 /** Hides what looks like a secret in text that came from outside: log lines of workloads, errors of SDKs. */
 export function redact(text: string): string {
+  return without(SECRET_TEXT, text);
+}
+
+/** Hides tokens, keys and passwords of URLs, and leaves "NAME_SECRET: expected …" readable: for our own sentences. */
+export function redactTokens(text: string): string {
+  return without(TOKEN_TEXT, text);
+}
+
+function without(patterns: readonly RegExp[], text: string): string {
   let out = text;
-  for (const pattern of SECRET_TEXT) {
+  for (const pattern of patterns) {
     out = out.replace(pattern, (match: string, kept: unknown) =>
       typeof kept === "string" && match.startsWith(kept) ? `${kept}[redacted]` : "[redacted]",
     );

@@ -21,6 +21,8 @@ export interface PagerDutyStandIn {
   calls: { method: string; path: string; body: unknown }[];
   violations: string[];
   onCall: string[];
+  /** Services with the keys of their integrations. */
+  services: { name: string; status: string; keys: string[] }[];
   /** The next `times` calls to a path that begins so are answered with this, or never. */
   fail(path: string, times: number, answer: number | "hang"): void;
   /** Sends a v3 webhook, signed with every secret given. */
@@ -36,6 +38,7 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
   const violations: string[] = [];
   const faults: { path: string; times: number; answer: number | "hang" }[] = [];
   const onCall = ["PUSER1"];
+  const services = [{ name: "Platform", status: "active", keys: ["0123456789abcdef0123456789abcdef"] }];
 
   const served = await serve("PagerDuty", (request, response, body) => {
     const path = (request.url ?? "/").split("?")[0] ?? "/";
@@ -80,6 +83,15 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
         more: false,
         total: null,
       });
+    if (path === "/services")
+      return sendJson(response, 200, {
+        services: services.map(({ name, status, keys }) => ({
+          name,
+          status,
+          integrations: keys.map((key) => ({ integration_key: key })),
+        })),
+        more: false,
+      });
     sendJson(response, 404, { error: { message: "Not Found", code: 2100 } });
   });
 
@@ -113,6 +125,7 @@ export async function startPagerDuty(): Promise<PagerDutyStandIn> {
     calls,
     violations,
     onCall,
+    services,
     fail: (path, times, answer) => faults.push({ path, times, answer }),
     async sendWebhook(url, event, secrets) {
       const body = JSON.stringify({ event });

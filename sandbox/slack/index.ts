@@ -26,6 +26,8 @@ export interface SlackOptions {
   /** Members of user groups by handle. */
   groups?: Record<string, string[]>;
   channels?: string[];
+  /** Scopes of the bot's token; those of deploy/slack-app-manifest.yaml unless told. */
+  scopes?: string[];
   signingSecret?: string;
   /** Extra checks, e.g. by JSON Schema; what it returns is refused as `invalid_blocks`. */
   check?(method: string, args: Record<string, unknown>): string[];
@@ -54,9 +56,12 @@ export interface SlackStandIn {
   stop(): Promise<void>;
 }
 
+const SCOPES = ["chat:write", "commands", "usergroups:read", "channels:history", "groups:history"];
+
 export async function startSlack(options: SlackOptions = {}): Promise<SlackStandIn> {
   const groups = options.groups ?? { sre: ["U1"] };
   const channels = new Set(options.channels ?? ["C0SRE"]);
+  const scopes = options.scopes ?? SCOPES;
   const signingSecret = options.signingSecret ?? "sandbox-signing-secret";
   const state = {
     messages: [] as StandInMessage[],
@@ -92,7 +97,7 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
       request.socket.destroy();
       return;
     }
-    sendJson(response as ServerResponse, 200, answer);
+    sendJson(response as ServerResponse, 200, answer, { "x-oauth-scopes": scopes.join(",") });
   });
 
   function refuse(method: string, error: string, messages: string[] = []): Record<string, unknown> {
@@ -102,7 +107,7 @@ export async function startSlack(options: SlackOptions = {}): Promise<SlackStand
 
   function call(method: string, args: Record<string, unknown>): Record<string, unknown> {
     const channel = String(args["channel"] ?? "");
-    if (method.startsWith("chat.") && !channels.has(channel)) return refuse(method, "channel_not_found");
+    if (/^(chat|conversations)\./.test(method) && !channels.has(channel)) return refuse(method, "channel_not_found");
     if (method === "chat.postMessage" || method === "chat.update") {
       const faults = args["blocks"] === undefined ? [] : blockFaults(args["blocks"]);
       if (faults.includes("msg_blocks_too_long")) return refuse(method, "msg_blocks_too_long");

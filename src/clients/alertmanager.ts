@@ -21,9 +21,27 @@ const alerts = z.array(
 );
 
 export interface AlertmanagerClient extends AlertmanagerReader {
-  /** Version of each, or why it could not be asked. */
-  versions(): Promise<{ url: string; version: string | null; says: string }[]>;
+  /** What each says of itself, or why it could not be asked. */
+  statuses(): Promise<AlertmanagerStatus[]>;
 }
+
+export interface AlertmanagerStatus {
+  url: string;
+  /** Null where it could not be asked. */
+  version: string | null;
+  says: string;
+  /** `ready`, `settling` or `disabled`; "" where it does not say. */
+  cluster: string;
+  peers: number;
+  /** Its configuration as YAML, secrets hidden by itself; "" where it does not say. */
+  config: string;
+}
+
+const status = z.object({
+  versionInfo: z.object({ version: z.string() }).nullish(),
+  cluster: z.object({ status: z.string().nullish(), peers: z.array(z.unknown()).nullish() }).nullish(),
+  config: z.object({ original: z.string().nullish() }).nullish(),
+});
 
 /** The gate to every configured Alertmanager. `receiver` "" asks for all receivers. */
 export function createAlertmanagers(urls: readonly string[], receiver: string, log: Log): AlertmanagerClient {
@@ -93,19 +111,25 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
       }
       return [...seen.values()];
     },
-    async versions() {
+    async statuses() {
       return Promise.all(
-        peers.map(async (peer) => {
+        peers.map(async (peer): Promise<AlertmanagerStatus> => {
+          const { base: url, headers } = peer;
           try {
-            const status = (await fetchJson("Alertmanager", `${peer.base}/api/v2/status`, {
-              headers: peer.headers,
-              timeoutMs: TIMEOUT_MS,
-            })) as {
-              versionInfo?: { version?: unknown };
+            const answer = await fetchJson("Alertmanager", `${url}/api/v2/status`, { headers, timeoutMs: TIMEOUT_MS });
+            const { versionInfo, cluster, config } = status.parse(answer);
+            return {
+              url,
+              version: versionInfo?.version ?? "unknown",
+              says: "answers",
+              cluster: cluster?.status ?? "",
+              peers: cluster?.peers?.length ?? 0,
+              config: config?.original ?? "",
             };
-            return { url: peer.base, version: String(status.versionInfo?.version ?? "unknown"), says: "answers" };
           } catch (error) {
-            return { url: peer.base, version: null, says: messageOf(error) };
+            const says =
+              error instanceof z.ZodError ? "it answered its status in a shape that is not known" : messageOf(error);
+            return { url, version: null, says, cluster: "", peers: 0, config: "" };
           }
         }),
       );

@@ -63,9 +63,22 @@ function body(event: PagerEvent, key: string): Record<string, unknown> {
   };
 }
 
+/** Whether the Events API answers at all; sends no event. Errors: UnavailableError. */
+export async function reachEvents(eventsUrl: string | null): Promise<void> {
+  await ask({ url: (eventsUrl ?? EVENTS).replace(/\/+$/, ""), method: "GET", token: "" });
+}
+
 export interface PagerDutyRest {
   /** Ids of the users on call at the first level of any escalation policy that the token sees. */
   onCall(): Promise<string[]>;
+  /** The service that an integration key belongs to; null where none that the token sees has it. */
+  serviceOf(routingKey: string): Promise<{ name: string; status: string } | null>;
+}
+
+interface Service {
+  name?: string;
+  status?: string;
+  integrations?: { integration_key?: string }[];
 }
 
 export function createPagerDutyRest(options: { token(): string; apiUrl: string | null }): PagerDutyRest {
@@ -93,6 +106,23 @@ export function createPagerDutyRest(options: { token(): string; apiUrl: string |
             .filter((id) => id !== ""),
         ),
       ];
+    },
+    async serviceOf(routingKey) {
+      const token = options.token();
+      for (let offset = 0; offset < 1000; offset += 100) {
+        const url = `${base}/services?include[]=integrations&limit=100&offset=${offset}`;
+        const answer = await ask({ url, method: "GET", token });
+        const page = answer.data as { services?: Service[]; more?: boolean } | undefined;
+        if (answer.status !== 200)
+          throw new UnavailableError(
+            "ERR_PAGERDUTY_UNAVAILABLE",
+            `PagerDuty answered ${answer.status ?? "nothing"} when asked for its services`,
+          );
+        const mine = page?.services?.find((one) => one.integrations?.some((i) => i.integration_key === routingKey));
+        if (mine !== undefined) return { name: mine.name ?? "unknown", status: mine.status ?? "unknown" };
+        if (page?.more !== true) return null;
+      }
+      throw new UnavailableError("ERR_TOO_LONG", "PagerDuty has more than 1000 services");
     },
   };
 }

@@ -42,6 +42,8 @@ export interface PrometheusClient extends MetricsReader {
   /** Prometheus' clock, milliseconds. */
   serverTime(): Promise<number>;
   buildVersion(): Promise<string>;
+  /** Every alerting rule that it evaluates. */
+  allAlertingRules(): Promise<AlertingRule[]>;
 }
 
 /** The gate to Prometheus' HTTP API. Errors: UnavailableError, TerminalError for a refused query. */
@@ -58,6 +60,26 @@ export function createPrometheus(url: string): PrometheusClient {
     });
   }
 
+  async function allAlertingRules(): Promise<AlertingRule[]> {
+    const parsed = rules.safeParse(
+      await fetchJson("Prometheus", `${base}/api/v1/rules?type=alert`, { headers, timeoutMs: TIMEOUT_MS }),
+    );
+    if (!parsed.success)
+      throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered its rules in a shape that is not known");
+    return parsed.data.data.groups.flatMap((group) =>
+      group.rules
+        .filter((rule) => rule.type !== "recording")
+        .map((rule) => ({
+          name: rule.name,
+          expr: rule.query,
+          forMs: (rule.duration ?? 0) * 1000,
+          keepFiringForMs: (rule.keepFiringFor ?? 0) * 1000,
+          labels: rule.labels ?? {},
+          everyMs: (group.interval ?? 60) * 1000,
+        })),
+    );
+  }
+
   return {
     async query(expr): Promise<Sample[]> {
       const answer = await ask(expr);
@@ -68,25 +90,8 @@ export function createPrometheus(url: string): PrometheusClient {
         throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered a query in a shape that is not known");
       return parsed.data.data.result.map(({ metric, value }) => sample(metric, value));
     },
-    async alertingRules(name): Promise<AlertingRule[]> {
-      const parsed = rules.safeParse(
-        await fetchJson("Prometheus", `${base}/api/v1/rules?type=alert`, { headers, timeoutMs: TIMEOUT_MS }),
-      );
-      if (!parsed.success)
-        throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered its rules in a shape that is not known");
-      return parsed.data.data.groups.flatMap((group) =>
-        group.rules
-          .filter((rule) => rule.name === name && rule.type !== "recording")
-          .map((rule) => ({
-            name: rule.name,
-            expr: rule.query,
-            forMs: (rule.duration ?? 0) * 1000,
-            keepFiringForMs: (rule.keepFiringFor ?? 0) * 1000,
-            labels: rule.labels ?? {},
-            everyMs: (group.interval ?? 60) * 1000,
-          })),
-      );
-    },
+    alertingRules: async (name) => (await allAlertingRules()).filter((rule) => rule.name === name),
+    allAlertingRules,
     async serverTime() {
       const parsed = scalar.safeParse(await ask("time()"));
       if (!parsed.success) throw new UnavailableError("ERR_UNREADABLE", "Prometheus did not tell its time");

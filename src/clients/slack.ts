@@ -18,11 +18,15 @@ const HOW: Record<string, string> = {
   msg_blocks_too_long: "Slack refused the message as too long: please report it with the incident's id",
 };
 
+export interface SlackClient extends SlackPort {
+  /** Who the token belongs to, and its scopes; null where Slack does not tell them. */
+  whoAmI(): Promise<{ name: string; scopes: string[] | null }>;
+  /** Whether an app-level token may open a Socket Mode connection. Opens none. */
+  mayConnect(): Promise<void>;
+}
+
 /** The gate to Slack's Web API. Errors: UnavailableError (try again), TerminalError (says how to mend). */
-export async function createSlack(options: {
-  botToken(): string;
-  apiUrl: string | null;
-}): Promise<SlackPort & { whoAmI(): Promise<string> }> {
+export async function createSlack(options: { botToken(): string; apiUrl: string | null }): Promise<SlackClient> {
   const { WebClient, ErrorCode, LogLevel } = await import("@slack/web-api");
   const nothing = () => undefined;
   // What goes wrong is told by our own errors, once, where it is handled; the SDK would print it as well.
@@ -136,7 +140,13 @@ export async function createSlack(options: {
     },
     async whoAmI() {
       const answer = await call("auth.test", (web) => web.auth.test());
-      return `${answer.user ?? "unknown"} in ${answer.team ?? "unknown"}`;
+      return {
+        name: `${answer.user ?? "unknown"} in ${answer.team ?? "unknown"}`,
+        scopes: answer.response_metadata?.scopes ?? null,
+      };
+    },
+    async mayConnect() {
+      await call("apps.connections.open", (web) => web.apps.connections.open({}));
     },
   };
 }
