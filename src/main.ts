@@ -1,9 +1,17 @@
+import { existsSync, readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { FaultsError, NightshiftError, messageOf } from "./errors.js";
 
 /** The command line. Every command is imported when it is called: `match` must not pay for Kubernetes and Slack. */
 const program = new Command("nightshift").description(
   "Takes the pager's first minutes: alerts in, guarded and proven remedies out, a person whenever in doubt.",
+);
+// Two folders up once compiled, one in the source.
+const [manifest] = ["../../package.json", "../package.json"]
+  .map((at) => new URL(at, import.meta.url))
+  .filter(existsSync);
+program.version(
+  (JSON.parse(manifest ? readFileSync(manifest, "utf8") : "{}") as { version?: string }).version ?? "unknown",
 );
 const json = () => new Option("--json", "machine-readable output");
 const finish = (code: number) => {
