@@ -8,6 +8,8 @@ export type FaultAction =
   | { do: "delay"; ms: number }
   /** Applied, then the connection is cut: the caller learns nothing. */
   | { do: "drop-after" }
+  /** Sent twice, as by a proxy that lost the first answer: the caller gets the second one's. */
+  | { do: "twice" }
   /** The connection is cut, nothing is applied. */
   | { do: "drop-before" }
   | { do: "answer"; status: number; reason?: string; message?: string; retryAfterSeconds?: number }

@@ -83,6 +83,9 @@ async function withFault(world: World, response: ServerResponse, of: { active: A
         response.destroy();
       }
       return;
+    case "twice":
+      act();
+      return act()();
     case "answer":
       return send(
         response,

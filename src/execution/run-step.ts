@@ -6,7 +6,7 @@ import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
 import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
 import { digestOf } from "../plan/digest.js";
-import { fence, LAST_OP, look } from "./fence.js";
+import { fence, LAST_OP, lastOp, look } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
@@ -107,12 +107,14 @@ export async function runStep(
     if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
     if (answer.kind === "refused")
       throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
-    if (answer.kind === "conflict") {
+    const now = answer.kind === "conflict" ? await e.reader.get(effect.object) : null;
+    const same = now !== null && now.metadata.uid === effect.object.uid ? now : null;
+    // The key on the object tells of a proxy that sent the request twice and handed on the second answer.
+    const sentTwice = same !== null && lastOp(same) === key;
+    if (answer.kind === "conflict" && !sentTwice) {
       // Surely not applied. A sick object's status moves many times a second, and some controllers keep rewriting an
       // annotation: where the spec stands still, that is fought for a while. Each try asks everything again.
-      const now = await e.reader.get(effect.object);
-      const specStands =
-        now !== null && now.metadata.uid === effect.object.uid && digestOf(now.spec) === digestOf(live.spec);
+      const specStands = same !== null && digestOf(same.spec) === digestOf(live.spec);
       if (!specStands) moved += 1;
       if (moved > MAX_MOVED || e.clock.monotonic() - began > CHURN_MS) {
         throw new Halt({
@@ -134,7 +136,7 @@ export async function runStep(
     }
     await mustHold(held.put((ledger) => settledDone(ledger, key, record, e.clock.now())));
     await e.at("done", about);
-    return journal(e, run, name, answer.kind === "unknown" ? "done, although the answer was lost" : "done");
+    return journal(e, run, name, answer.kind === "applied" ? "done" : "done, although the answer was lost");
   }
 }
 

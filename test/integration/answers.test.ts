@@ -79,6 +79,14 @@ const rows: Row[] = [
     effects: 0,
   },
   {
+    name: "twice",
+    what: "sent twice by a proxy, answered with the second one's 409",
+    action: { do: "twice" },
+    times: 1,
+    ends: { state: "remediated", reason: null },
+    effects: 1,
+  },
+  {
     name: "late",
     what: "still under way when the caller gave up",
     action: { do: "hold" },
@@ -113,7 +121,7 @@ describe.skipIf(missing !== null)(`an effect's answer${missing === null ? "" : `
       policy: testPolicy([NAMESPACE], "    autonomy: auto"),
       slackMode: "none",
     });
-    const names = [...rows.map((row) => row.name), "strange"];
+    const names = [...rows.map((row) => row.name), "strange", "restless"];
     errorRate(
       world.prometheus,
       ({ service }) => (kubernetes.get("Deployment", NAMESPACE, service) && !good(service) ? 0.4 : 0),
@@ -220,5 +228,29 @@ describe.skipIf(missing !== null)(`an effect's answer${missing === null ? "" : `
       world.pager.alerts.some((a) => a.dedupKey === record.dedupKey && /cannot be told/.test(a.summary)),
     );
     expect(effects("strange")).toHaveLength(1);
+  }, 90_000);
+
+  it("is held without doubt when each write was refused by a spec that kept moving (I3 I8)", async () => {
+    const ref = { apiVersion: "apps/v1", kind: "Deployment", namespace: NAMESPACE, name: "restless" };
+    const fault = kubernetes.faults.add(
+      { verb: "patch", resource: "deployments", name: "restless", body: isEffect },
+      { do: "answer", status: 409, reason: "Conflict" },
+    );
+    await badRelease(world.k, { namespace: NAMESPACE, name: "restless" });
+    let moving = true;
+    const movement = (async () => {
+      await fault.met();
+      for (let n = 11; moving; n += 1) await world.k.mergePatch(ref, { spec: { revisionHistoryLimit: n } });
+    })();
+    await world.fire(labels("restless"));
+    const record = await world
+      .incident("the end", (r) => r.target?.name === "restless" && ["remediated", "held"].includes(r.state))
+      .finally(() => (moving = false));
+    await movement;
+
+    expect(record, JSON.stringify(record.timeline)).toMatchObject({ state: "held", reason: "changed-world" });
+    expect(record.says).toContain("nothing was written");
+    expect(effects("restless")).toHaveLength(0);
+    await until("the page", async () => world.pager.alerts.some((a) => a.dedupKey === record.dedupKey));
   }, 90_000);
 });
