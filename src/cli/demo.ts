@@ -27,7 +27,7 @@ export async function demo(options: { story: string; yes: boolean; json: boolean
   const { badDeploy } = await import("../../sandbox/demo/bad-deploy.js");
   if (!options.json)
     process.stdout.write(
-      "Nightshift's demo: everything runs on this machine, on loopback, and is removed afterwards.\n",
+      "Nightshift's demo, in compressed time: everything runs on this machine, on loopback, and is removed afterwards.\n",
     );
   const world = await startDemoWorld();
   let interrupted = false;

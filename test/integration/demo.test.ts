@@ -54,6 +54,7 @@ describe("the demo", () => {
   it("ends cleanly on Ctrl-C", async () => {
     const run = demo(["--yes"]);
     await until("the story to be under way", async () => run.out.includes("A colleague ships"), 30_000);
+    expect(run.out.split("\n")[0]).toContain("compressed time");
     run.child.kill("SIGINT");
 
     expect(await run.ended).toBe(130);
