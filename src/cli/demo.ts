@@ -43,6 +43,8 @@ export async function demo(options: { story: string; yes: boolean; json: boolean
     started,
     onInterrupt: interrupt,
   });
+  // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
+  process.stdout.on("error", interrupt);
   process.on("SIGINT", interrupt);
   process.on("SIGTERM", interrupt);
   let wrong: string[];

@@ -59,4 +59,13 @@ describe("the demo", () => {
 
     expect(await run.ended).toBe(130);
   }, 60_000);
+
+  it("ends cleanly when nobody reads its lines any more", async () => {
+    const run = demo(["--yes"]);
+    await until("the story to be under way", async () => run.out.includes("Alerts come") || run.out.includes("POSTed"));
+    run.child.stdout.destroy();
+
+    expect(await run.ended).toBe(130);
+    expect(run.out).not.toContain("EPIPE");
+  }, 60_000);
 });
