@@ -11,6 +11,8 @@ export interface MatcherFault {
 
 const SHAPE = /^\s*(?:"((?:[^"\\]|\\.)*)"|([^\s{}!=~,"'`\\]+))\s*(=~|!~|!=|=)\s*([\s\S]*)$/;
 
+const NAMES = /^\w+(?:\|\w+)*$/;
+
 /** Parses one matcher; a fault is a value, since a policy lists all of its faults. */
 export function parseMatcher(text: string): Matcher | MatcherFault {
   const found = SHAPE.exec(text);
@@ -28,6 +30,11 @@ export function parseMatcher(text: string): Matcher | MatcherFault {
   if (value === null) return { fault: `the value is not closed or has an unknown escape: ${rest.slice(0, 80)}`, at };
   if (op === "=" || op === "!=") {
     return { name, op, value, matches: op === "=" ? (found) => found === value : (found) => found !== value };
+  }
+  if (NAMES.test(value)) {
+    // A list of plain names, as most policies write: the same answer without compiling an expression.
+    const names = new Set(value.split("|"));
+    return { name, op: op as Matcher["op"], value, matches: (found) => names.has(found) === (op === "=~") };
   }
   let pattern: RE2JS;
   try {
