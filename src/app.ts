@@ -5,6 +5,7 @@ import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.
 import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { embeddedSecret } from "./app/secret.js";
+import { createStormView } from "./app/storm-view.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -162,6 +163,7 @@ async function start(
   };
   const symptom = (record: Parameters<typeof incidentSymptom>[1]) => incidentSymptom(verify, record);
   const writerAccount = `system:serviceaccount:${config.namespace}:nightshift-hands`;
+  const storm = createStormView({ cluster, reader, facts, policy: () => policy, clock });
   const world = {
     cluster,
     alertmanagers,
@@ -170,6 +172,7 @@ async function start(
     budgets,
     control,
     facts,
+    storm,
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
@@ -211,6 +214,7 @@ async function start(
     dryRunner: writer,
     alertmanagers,
     guardWorld: (record, of) => createGuardWorld(world, record, of),
+    storm,
     slack,
     pager,
     onCall: async () => rest?.onCall().catch(() => null) ?? null,

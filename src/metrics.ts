@@ -47,6 +47,11 @@ export function createMetrics(options: {
       reason: [...options.reasons, "none"],
     }),
     incidents: new Gauge({ name: "nightshift_incidents", help: "Incidents that the sweep looks after.", registers }),
+    storms: new Gauge({
+      name: "nightshift_storms",
+      help: "Storms that were going on at the last sweep: nothing is changed meanwhile.",
+      registers,
+    }),
     asks: new Gauge({ name: "nightshift_asks", help: "Plans that waited for people at the last sweep.", registers }),
     oldestAsk: new Gauge({
       name: "nightshift_oldest_ask_seconds",

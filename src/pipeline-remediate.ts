@@ -6,6 +6,7 @@ import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
 import { ownersOf } from "./owner/owners.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
+import { joinStorm, stormWakes } from "./pipeline-storm.js";
 import { makePlan } from "./plan/plan.js";
 import { decide } from "./policy/decide.js";
 import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from "./policy/policy.js";
@@ -103,9 +104,6 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     { timeoutMs: p.settings.guardTimeoutMs, log: p.log },
   );
   for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
-  if (gate.trace.some((one) => one.guard === "storm" && one.holds) && (await p.facts.stormOpen()) === null) {
-    await p.facts.setStorm(p.clock.now(), p.clock.now() + rule.guards.storm.quietMs);
-  }
   const others = otherPlans(p, record, rule);
   const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") =>
     p.metrics.plans.inc({ runbook: remedy.name, result });
@@ -118,6 +116,13 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
       guards: gate.trace,
       plan,
     });
+  }
+  if (gate.held?.reason === "storm") {
+    // It tripped between the look before the plan and the guards: the storm tells for this one too.
+    counted("held");
+    const storm = await joinStorm(p, record, { storm: rule.guards.storm, tripped: gate.held.says });
+    await stormWakes(p, storm.id);
+    return held("storm", storm.says, { guards: gate.trace, plan, joined: storm.id });
   }
   if (gate.held) {
     counted("held");

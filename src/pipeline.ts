@@ -14,6 +14,7 @@ import { runGate } from "./guard/gate.js";
 import { tell as tellPeople } from "./notify/tell.js";
 import { considerIncident, incidentActivity } from "./pipeline-consider.js";
 import { openAlerts } from "./pipeline-open.js";
+import { gathers, suspect } from "./pipeline-storm.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
 import { JOB_VERSION, type WebhookJob } from "./queue/jobs.js";
 import type { IncidentRecord } from "./record/incident.js";
@@ -211,8 +212,14 @@ export function createPipeline(p: PipelinePorts) {
 
   /** Renders the record's present state: lost, doubled or reordered notices do no harm. */
   async function tell(incident: string): Promise<JobEnd> {
-    const record = await p.records.get(incident);
+    let record = await p.records.get(incident);
     if (record === null) return DONE;
+    // What is only being looked at is told once it is decided, in a moment: it may turn out to be part of a storm.
+    if (record.state === "open" && record.slack === null && record.page === "none") return DONE;
+    const gathering = gathers(p, record);
+    if (gathering > 0) return again(gathering);
+    await suspect(p, record);
+    record = (await p.records.get(incident)) ?? record;
     const words = {
       url: p.settings.url,
       install: p.settings.install,
@@ -225,6 +232,7 @@ export function createPipeline(p: PipelinePorts) {
           digest: of.plan?.digest ?? "",
         }),
       slack: p.slack !== null,
+      storm: record.storm ? await p.facts.stormMembers(record.id) : null,
     };
     const quiet =
       record.reason === "ignored" ||
@@ -232,7 +240,7 @@ export function createPipeline(p: PipelinePorts) {
       record.reason === "unmanaged" ||
       (record.reason === "unmatched" && record.state === "suppressed");
     const joined =
-      record.joined !== null ||
+      (record.joined !== null && record.slack === null) ||
       (record.state === "suppressed" && record.reason === "resolved" && record.slack === null && record.plan === null);
     const noted = await tellPeople(record, {
       slack: quiet || joined ? null : p.slack,

@@ -1,5 +1,5 @@
 /** Ports of the cellar: what the stages need of Redis. Implemented in store/. */
-import type { IncidentRecord } from "./incident.js";
+import type { IncidentRecord, StormMember } from "./incident.js";
 
 export interface AuditEntry {
   at: number;
@@ -46,8 +46,16 @@ export interface FactStore {
   /** Notes that a workload began to fire. */
   noteFiring(workload: string, at: number): Promise<void>;
   firing(since: number): Promise<{ workload: string; since: number }[]>;
+  /** Since when a storm is open; null when none is. */
   stormOpen(): Promise<number | null>;
-  setStorm(openSince: number | null, until: number): Promise<void>;
+  /** Opens a storm, or keeps the open one open until `until` at least; since when it is open. */
+  keepStorm(now: number, until: number): Promise<number>;
+  /** Notes that a storm tells for this incident. */
+  joinStorm(storm: string, member: StormMember): Promise<void>;
+  /** The first of them by time, and how many there are in all. */
+  stormMembers(storm: string): Promise<{ members: StormMember[]; total: number }>;
+  /** True for one caller in each `forMs`: that one sees to it that the storm is told of anew. */
+  claimTelling(storm: string, forMs: number): Promise<boolean>;
   noteHeartbeat(rule: string, at: number): Promise<void>;
   heartbeats(): Promise<Record<string, number>>;
   /** A process says that it lives; gone `ttlMs` after its last word. */
