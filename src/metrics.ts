@@ -26,6 +26,11 @@ export function createMetrics(options: {
     for (const set of combinations(labels as Record<string, readonly string[]>)) made.inc(set as never, 0);
     return made;
   };
+  const perQueue = (name: string, help: string) => {
+    const made = new Gauge({ name, help, labelNames: ["queue"], registers });
+    for (const queue of queueNames) made.set({ queue }, 0);
+    return made;
+  };
   collectDefaultMetrics({ register: registry });
 
   return {
@@ -86,18 +91,8 @@ export function createMetrics(options: {
     pages: counter("nightshift_pages_total", "Pages to PagerDuty.", { result: pageResults }),
     slack: counter("nightshift_slack_calls_total", "Calls to Slack.", { result: ["ok", "failed"] }),
     jobs: counter("nightshift_jobs_total", "Jobs by queue and end.", { queue: queueNames, result: jobResults }),
-    queueDepth: new Gauge({
-      name: "nightshift_queue_jobs",
-      help: "Jobs waiting, active or delayed.",
-      labelNames: ["queue"],
-      registers,
-    }),
-    oldestJob: new Gauge({
-      name: "nightshift_queue_oldest_seconds",
-      help: "Age of the oldest waiting job.",
-      labelNames: ["queue"],
-      registers,
-    }),
+    queueDepth: perQueue("nightshift_queue_jobs", "Jobs waiting, active or delayed."),
+    oldestJob: perQueue("nightshift_queue_oldest_seconds", "Age of the oldest waiting job."),
     sweeps: counter("nightshift_sweeps_total", "Rounds of the sweep.", { result: ["ok", "failed"] }),
     ready: new Gauge({
       name: "nightshift_ready",
