@@ -265,6 +265,8 @@ async function start(
           return pipeline.decide(job.click);
         case "carryOut":
           return pipeline.carryOut(job.incident, signal);
+        case "dryRun":
+          return pipeline.dryRun(job);
         case "tell":
           return pipeline.tell(job.incident);
       }

@@ -2,7 +2,6 @@
  * The hall: receive, consider, decide, carryOut, tell. The order of the stages is written here and nowhere else; later
  * stages never call earlier ones, they move the record.
  */
-import type { Alert } from "./alert/alert.js";
 import { parseWebhook, type ParsedWebhook } from "./alert/webhook.js";
 import { mayApprove } from "./approval/approvers.js";
 import type { Click } from "./approval/click.js";
@@ -14,9 +13,10 @@ import { runGate } from "./guard/gate.js";
 import { tell as tellPeople } from "./notify/tell.js";
 import { considerIncident, incidentActivity } from "./pipeline-consider.js";
 import { openAlerts } from "./pipeline-open.js";
+import { answerDryRun } from "./pipeline-dry-run.js";
 import { gathers, suspect } from "./pipeline-storm.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { JOB_VERSION, type WebhookJob } from "./queue/jobs.js";
+import { type DryRunJob, JOB_VERSION, type WebhookJob } from "./queue/jobs.js";
 import type { IncidentRecord } from "./record/incident.js";
 import { reasons } from "./record/reasons.js";
 import type { AnyRemedy } from "./runbook.js";
@@ -273,7 +273,7 @@ export function createPipeline(p: PipelinePorts) {
     decide,
     carryOut,
     tell,
-    alertsOf: (job: WebhookJob): Alert[] => job.alerts,
+    dryRun: (job: DryRunJob): Promise<JobEnd> => answerDryRun(p, job),
   };
 }
 

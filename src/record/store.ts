@@ -38,6 +38,12 @@ export interface RecordStore {
   recent(limit: number): Promise<IncidentRecord[]>;
 }
 
+/** What the API server said of a plan that was only tried. */
+export interface DryRunAnswer {
+  refused: boolean;
+  says: string;
+}
+
 /** Small facts that several stages share and that may be lost without harm to safety. */
 export interface FactStore {
   /** Notes that a fingerprint changed state; `key` tells repeats of one change apart. */
@@ -56,6 +62,9 @@ export interface FactStore {
   stormMembers(storm: string): Promise<{ members: StormMember[]; total: number }>;
   /** True for one caller in each `forMs`: that one sees to it that the storm is told of anew. */
   claimTelling(storm: string, forMs: number): Promise<boolean>;
+  /** The hands' answer about the plan with this nonce; null while there is none. */
+  dryRun(nonce: string): Promise<DryRunAnswer | null>;
+  noteDryRun(nonce: string, answer: DryRunAnswer): Promise<void>;
   noteHeartbeat(rule: string, at: number): Promise<void>;
   heartbeats(): Promise<Record<string, number>>;
   /** A process says that it lives; gone `ttlMs` after its last word. */

@@ -1,11 +1,13 @@
 import type { Redis } from "ioredis";
 import type { StormMember } from "../record/incident.js";
-import type { FactStore } from "../record/store.js";
+import type { DryRunAnswer, FactStore } from "../record/store.js";
 import { asking } from "./redis.js";
 
 const DAY_S = 24 * 3600;
 /** As long as its record. */
 const STORM_TTL_S = 90 * DAY_S;
+/** The front waits for seconds. */
+const DRY_RUN_TTL_S = 60;
 const STORM_READ = 5000;
 
 /** KEYS: storm. ARGV: now, until. Never shortens a storm. */
@@ -83,6 +85,15 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
         redis.set(key("storm", storm, "telling"), "1", "PX", forMs, "NX"),
       );
       return claimed === "OK";
+    },
+    async dryRun(nonce) {
+      const found = await asking("read a dry run's answer", () => redis.get(key("dry-run", nonce)));
+      return found === null ? null : (JSON.parse(found) as DryRunAnswer);
+    },
+    async noteDryRun(nonce, answer) {
+      await asking("note a dry run's answer", () =>
+        redis.set(key("dry-run", nonce), JSON.stringify(answer), "EX", DRY_RUN_TTL_S),
+      );
     },
     async noteHeartbeat(rule, at) {
       await asking("note a heartbeat", () => redis.hset(key("heartbeats"), rule, String(at)));
