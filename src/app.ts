@@ -35,7 +35,8 @@ import { sweep } from "./sweep.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
 
-const PRESENT_MS = 1000;
+/** How often the hands say that they live; missed five times in a row they count as gone. */
+const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
 const SWEEP_MS = 60_000;
 const LEASE_SECONDS = 35;
