@@ -17,10 +17,12 @@ import { createProbe } from "./clients/probe.js";
 import { createBudgets } from "./execution/budget.js";
 import { createControl } from "./execution/control.js";
 import { createLeaseStore, createLeaseWatch } from "./execution/lease.js";
+import { createMemoryCopy } from "./execution/memory-lease.js";
 import type { Bracket } from "./execution/ports.js";
 import { loadGuards } from "./guard/gate.js";
 import { createLog, type Log } from "./log.js";
 import { createMetrics } from "./metrics.js";
+import { createMemory } from "./memory.js";
 import { createPipeline } from "./pipeline.js";
 import { incidentActivity } from "./pipeline-consider.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -38,6 +40,8 @@ import { createTransition } from "./record/transition.js";
 /** How often the hands say that they live; missed five times in a row they count as gone. */
 const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
+/** How often it is looked whether Redis still remembers. */
+const MEMORY_MS = 1000;
 const SWEEP_MS = 60_000;
 const LEASE_SECONDS = 35;
 /** Redis must be away this long before the direct page goes out; DESIGN asks for 60 s at most. */
@@ -216,6 +220,7 @@ async function start(
     alertmanagers,
     guardWorld: (record, of) => createGuardWorld(world, record, of),
     storm,
+    remembers: () => memory.trusted(),
     slack,
     pager,
     onCall: async () => rest?.onCall().catch(() => null) ?? null,
@@ -283,7 +288,33 @@ async function start(
     life.cleanup.push(() => consumer.stop());
   };
 
+  const missing = new Set<string>();
+  const sweepOnce = () =>
+    sweep(
+      {
+        ...ports,
+        open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
+        revive: async () =>
+          (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
+      },
+      missing,
+    );
+  const memory = createMemory({
+    facts,
+    copy: createMemoryCopy(own, config.namespace, clock),
+    records,
+    transition,
+    sweep: sweepOnce,
+    pager,
+    clock,
+    random: randomHex,
+    log,
+    metrics,
+    url: config.url,
+  });
   const tasks = createTasks(clock, log);
+  if (hands) await memory.look().catch((error: unknown) => log.warn({ error }, "the store could not be looked at yet"));
+  else metrics.memoryTrusted.set(1);
   if (hands) await facts.present(holder, 5 * PRESENT_MS);
   if (front) {
     consume("alerts", 16);
@@ -293,18 +324,8 @@ async function start(
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
-  const missing = new Set<string>();
-  tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", () =>
-    sweep(
-      {
-        ...ports,
-        open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
-        revive: async () =>
-          (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
-      },
-      missing,
-    ),
-  );
+  if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
+  tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);
   if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
   const watch = createRedisWatch({
     depth: () => producer.depth("alerts"),

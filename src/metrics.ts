@@ -104,6 +104,11 @@ export function createMetrics(options: {
       help: "1 while a pause of scope all is set or the control ConfigMap cannot be read.",
       registers,
     }),
+    memoryTrusted: new Gauge({
+      name: "nightshift_memory_trusted",
+      help: "0 while Redis is behind what was known of it and not everything was swept since: nothing is begun then.",
+      registers,
+    }),
     decideSeconds: new Histogram({
       name: "nightshift_decision_seconds",
       help: "From an alert's acceptance to its decision.",

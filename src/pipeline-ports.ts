@@ -58,6 +58,8 @@ export interface PipelinePorts {
   guardWorld(record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld;
   /** Which workloads began to fail within this long, and how many there are. Errors: ClusterError, UnavailableError. */
   storm(withinMs: number): Promise<StormView>;
+  /** False while the store may have forgotten something: nothing is begun then. */
+  remembers(): boolean;
   slack: SlackPort | null;
   pager: PagerPort | null;
   /** User ids on call at PagerDuty; null where it cannot be asked. */

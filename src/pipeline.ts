@@ -174,6 +174,7 @@ export function createPipeline(p: PipelinePorts) {
   /** lease → steps → verify → (undo) → record. */
   async function carryOut(incident: string, signal: AbortSignal): Promise<JobEnd> {
     if (!p.engine) return again(5000);
+    if (!p.remembers()) return again(1000);
     return carryOutRun(
       { ...p.engine, check, measure: p.measure, activity: (record) => incidentActivity(p, record) },
       working,

@@ -31,8 +31,8 @@ export interface SweepPorts extends PipelinePorts {
   revive(): Promise<string[]>;
 }
 
-/** `missing` carries, from one round to the next, the alerts that no record held: a webhook may just be under way. */
-export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> {
+/** Whether every round succeeded. `missing` carries, from one round to the next, the alerts that no record held: a webhook may just be under way. */
+export async function sweep(p: SweepPorts, missing: Set<string>): Promise<boolean> {
   const rounds: [string, () => Promise<void>][] = [
     ["records", () => sweepRecords(p)],
     ["leases", () => sweepLeases(p)],
@@ -50,6 +50,7 @@ export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> 
     }
   }
   p.metrics.sweeps.inc({ result: failed ? "failed" : "ok" });
+  return !failed;
 }
 
 async function sweepRecords(p: SweepPorts): Promise<void> {

@@ -50,6 +50,7 @@ export type Event =
   | { type: "abort"; by: string }
   | { type: "stillFiring"; says: string }
   | { type: "settled" }
+  | { type: "memoryLost"; says: string }
   | { type: "stormSeen"; cause: string | null; evidence: string[]; page: boolean }
   | { type: "stormOver"; says: string; resolve: boolean }
   | { type: "orphan"; run: string; says: string }

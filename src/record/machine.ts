@@ -263,6 +263,17 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (event.resolve && record.page === "sent") next.pageResolve = "wanted";
       note(next, now, "over", event.says);
       return done("tell");
+    case "memoryLost":
+      // The store may be an older one: an ask in it may have been answered since. A run is settled by its Lease's ledger.
+      if (record.state === "running") {
+        if (record.lost) return no("it is being settled already");
+        next.lost = true;
+        note(next, now, "lost", event.says);
+        return done("carryOut");
+      }
+      if (record.state !== "waiting" && record.state !== "approved") return no(`it is ${record.state}`);
+      end(next, now, { outcome: "held", reason: "lost-memory", says: event.says });
+      return done("tell");
     case "orphan":
       if (record.state === "approved" || record.state === "running") return no(`it is ${record.state}`);
       next.state = "running";

@@ -38,6 +38,12 @@ export interface RecordStore {
   recent(limit: number): Promise<IncidentRecord[]>;
 }
 
+/** How far the store has come: a name drawn when it began, and a counter that only rises. */
+export interface StoreEpoch {
+  epoch: string;
+  tick: number;
+}
+
 /** What the API server said of a plan that was only tried. */
 export interface DryRunAnswer {
   refused: boolean;
@@ -65,6 +71,11 @@ export interface FactStore {
   /** The hands' answer about the plan with this nonce; null while there is none. */
   dryRun(nonce: string): Promise<DryRunAnswer | null>;
   noteDryRun(nonce: string, answer: DryRunAnswer): Promise<void>;
+  /** Counts on; null where no epoch was begun. */
+  tick(): Promise<StoreEpoch | null>;
+  beginEpoch(epoch: string): Promise<void>;
+  /** True for one caller until `forMs` have passed. */
+  claimMemory(forMs: number): Promise<boolean>;
   noteHeartbeat(rule: string, at: number): Promise<void>;
   heartbeats(): Promise<Record<string, number>>;
   /** A process says that it lives; gone `ttlMs` after its last word. */

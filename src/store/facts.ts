@@ -21,6 +21,13 @@ redis.call('PEXPIREAT', KEYS[1], ARGV[2], 'GT')
 return since
 `;
 
+/** KEYS: memory. The name of the epoch and the counter, one further. */
+const TICK = `
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return nil end
+return {epoch, tostring(redis.call('HINCRBY', KEYS[1], 'tick', 1))}
+`;
+
 /** Small shared facts in Redis: losing them costs a warning, never a second effect. */
 export function createFactStore(redis: Redis, prefix: string): FactStore {
   const key = (...parts: string[]) => [prefix, ...parts].join(":");
@@ -94,6 +101,25 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
       await asking("note a dry run's answer", () =>
         redis.set(key("dry-run", nonce), JSON.stringify(answer), "EX", DRY_RUN_TTL_S),
       );
+    },
+    async tick() {
+      const found = await asking("count on", () => redis.eval(TICK, 1, key("memory")));
+      const [epoch, tick] = (found ?? []) as [string?, string?];
+      return epoch === undefined ? null : { epoch, tick: Number(tick) };
+    },
+    async beginEpoch(epoch) {
+      await asking("begin an epoch", () =>
+        redis
+          .multi()
+          .del(key("memory"))
+          .hset(key("memory"), "epoch", epoch, "tick", "0")
+          .del(key("memory", "claim"))
+          .exec(),
+      );
+    },
+    async claimMemory(forMs) {
+      const claimed = await asking("claim the memory", () => redis.set(key("memory", "claim"), "1", "PX", forMs, "NX"));
+      return claimed === "OK";
     },
     async noteHeartbeat(rule, at) {
       await asking("note a heartbeat", () => redis.hset(key("heartbeats"), rule, String(at)));

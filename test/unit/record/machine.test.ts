@@ -39,6 +39,7 @@ const events: Event[] = [
   { type: "abort", by: "ann" },
   { type: "stillFiring", says: "" },
   { type: "orphan", run: "run-1", says: "" },
+  { type: "memoryLost", says: "restored" },
   { type: "paged", why: "held" },
 ];
 
@@ -140,6 +141,15 @@ describe("the record's life", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+
+  it("holds what an older store asks, and settles what runs in it (H42)", () => {
+    const lost: Event = { type: "memoryLost", says: "restored" };
+
+    expect(play(asked, lost)).toMatchObject({ state: "held", reason: "lost-memory", page: "wanted" });
+    expect(play(asked, yes, lost)).toMatchObject({ state: "held", reason: "lost-memory", page: "wanted" });
+    expect(play(asked, yes, start, lost)).toMatchObject({ state: "running", lost: true });
+    expect(play(lost)).toMatchObject({ state: "open" });
   });
 
   it("leaves to the storm's page what joined it, and nothing that happens to it afterwards (H38 I7)", () => {
