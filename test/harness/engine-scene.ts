@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Kubernetes, startKubernetes } from "../../sandbox/kubernetes/kubernetes.js";
 import { createKubernetes, type KubernetesClient } from "../../src/clients/kubernetes.js";
+import type { ClusterWriter } from "../../src/cluster.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import { carryOut } from "../../src/execution/carry-out.js";
 import { revokeLeases } from "../../src/execution/control.js";
@@ -67,6 +68,8 @@ export interface WorkerOptions {
   /** Called at every bracket; a promise that never settles is a death, one that settles later a freeze. */
   at?(bracket: Bracket, step: string): Promise<void>;
   verdict?: "successful" | "failed";
+  /** Stands between the engine and the API server. */
+  writer?(writer: ClusterWriter): ClusterWriter;
   check?(): { reason: "paused"; says: string } | null;
 }
 
@@ -86,6 +89,7 @@ export async function engineScene() {
 
   return {
     kubernetes,
+    client,
     async stop() {
       await client.close();
       await kubernetes.stop();
@@ -136,7 +140,7 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
       leases,
       holderLives: async (view) => view.holder !== "" && !dead.has(view.holder),
       reader: client,
-      writer: client,
+      writer: options.writer?.(client) ?? client,
       measure: async () => null,
       runbook: () => remedy,
       activity: async () => "active",

@@ -108,12 +108,12 @@ const protocol: Mutant[] = [
     tests: ENGINE,
   },
   {
-    without: "the settling of an open intent at the end",
+    without: "the key on the object being looked for after a refusal",
     keeps: "I1",
-    file: "src/execution/carry-out.ts",
-    find: 'happened = verdict === "happened";',
-    put: "happened = false;",
-    tests: [...ENGINE, "test/integration/answers.test.ts"],
+    file: "src/execution/run-step.ts",
+    find: "const sentTwice = same !== null && lastOp(same) === key;",
+    put: "const sentTwice = same === undefined;",
+    tests: ENGINE,
   },
   {
     without: "a run of a lost memory being settled only",
@@ -153,7 +153,7 @@ const protocol: Mutant[] = [
     file: "src/record/machine.ts",
     find: "if (record.resolved || !event.active) {",
     put: "if (!event.active) {",
-    tests: ["test/unit/record", "test/integration/receive.test.ts"],
+    tests: MACHINE,
   },
   {
     without: "the checks being repeated before each step",
@@ -201,7 +201,7 @@ const protocol: Mutant[] = [
     file: "src/clients/kubernetes.ts",
     find: "deleteOptions: { preconditions: { uid: pod.uid }, ",
     put: "deleteOptions: { ",
-    tests: ["test/contract/cluster.contract.test.ts"],
+    tests: ENGINE,
   },
   {
     without: "2xx only once Redis has it",

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ClusterError, type ClusterWriter } from "../../../src/cluster.js";
+import { planOpKey } from "../../../src/execution/keys.js";
 import { type Bracket, brackets } from "../../../src/execution/ports.js";
 import {
   type EngineScene,
@@ -360,6 +362,41 @@ describe("an answer", () => {
     expect([...t.effects()]).toEqual(STEPS.map((step) => [step, 1]));
   });
 
+  it.each([403, 409, 422])("of %i by a proxy that had handed the request on: found done, once (I1)", async (status) => {
+    const t = scene.target();
+    const writer = (of: ClusterWriter): ClusterWriter => ({
+      ...of,
+      async jsonPatch(...request) {
+        await of.jsonPatch(...request);
+        throw new ClusterError(status, "Proxy", "not from the API server");
+      },
+    });
+    await t.worker("a", { writer }).finish();
+
+    expect([...t.effects()]).toEqual(STEPS.map((step) => [step, 1]));
+    expect(t.record()).toMatchObject({ state: "remediated" });
+    expect((await t.lease())?.ledger.ops).toHaveLength(2);
+  });
+
+  it("that never comes, while a pause is set: what happened stands in the ledger (I1 I6)", async () => {
+    const t = scene.target();
+    let paused = false;
+    const writer = (of: ClusterWriter): ClusterWriter => ({
+      ...of,
+      async jsonPatch(...request) {
+        await of.jsonPatch(...request);
+        paused = true;
+        throw new ClusterError(null, "Timeout", "no answer");
+      },
+    });
+    const check = () => (paused ? { reason: "paused" as const, says: "paused by ann" } : null);
+    await t.worker("a", { writer, check }).finish();
+
+    expect([...t.effects()]).toEqual([["first", 1]]);
+    expect(t.record()).toMatchObject({ state: "held", reason: "paused" });
+    expect((await t.lease())?.ledger.ops).toHaveLength(1);
+  });
+
   it("of 403: nothing more is tried, a person is told", async () => {
     const t = scene.target();
     t.faults.add(patch(t), { do: "answer", status: 403, reason: "Forbidden" });
@@ -434,6 +471,41 @@ describe("the world", () => {
 
     expect(t.replicas()).toBe(5);
     expect([...t.effects()]).toEqual(STEPS.map((step) => [step, 2]));
+  });
+});
+
+describe("an operation's key", () => {
+  it("is the same for every plan of one alert on one object, and another for any other (I1)", () => {
+    const t = scene.target();
+    const plan = t.record()?.plan;
+    const later = t.memory.get(t.approveAgain())?.plan;
+    if (!plan || !later) throw new Error("no plan");
+
+    expect(later.nonce).not.toBe(plan.nonce);
+    expect(planOpKey("f@t", later, "first")).toBe(planOpKey("f@t", plan, "first"));
+    expect(planOpKey("f@t", plan, "second")).not.toBe(planOpKey("f@t", plan, "first"));
+    expect(planOpKey("f@later", plan, "first")).not.toBe(planOpKey("f@t", plan, "first"));
+    expect(planOpKey("f@t", { ...plan, target: { ...plan.target, uid: "other" } }, "first")).not.toBe(
+      planOpKey("f@t", plan, "first"),
+    );
+  });
+});
+
+describe("an eviction", () => {
+  it("takes the pod that it names by its UID, or none (I1)", async () => {
+    const seeded = scene.kubernetes.seed({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "pod", namespace: "shop" },
+      spec: { containers: [{ name: "main", image: "x" }] },
+    });
+    const pod = { apiVersion: "v1", kind: "Pod", namespace: "shop", name: "pod" };
+
+    await expect(scene.client.evict({ ...pod, uid: "another" })).rejects.toMatchObject({ status: 409 });
+    expect(scene.kubernetes.get("Pod", "shop", "pod")?.metadata.deletionTimestamp).toBeUndefined();
+    await scene.client.evict({ ...pod, uid: String(seeded.metadata.uid) });
+    const left = scene.kubernetes.get("Pod", "shop", "pod");
+    expect(left === undefined || left.metadata.deletionTimestamp !== undefined).toBe(true);
   });
 });
 
