@@ -30,6 +30,7 @@ import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
 import { createRecordStore } from "./store/records.js";
 import { checkRedis, connectRedis, untilReady } from "./store/redis.js";
+import { READ_AFTER_MS } from "./shadow/shadow.js";
 import { sweep } from "./sweep.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
@@ -51,6 +52,8 @@ export interface AppOptions {
   redisGraceMs?: number;
   /** Milliseconds between two tries of an eviction; 30 s unless told. */
   evictEveryMs?: number;
+  /** Milliseconds until what people did instead of an observed plan is read; 30 min unless told. */
+  readAfterMs?: number;
 }
 
 export interface App {
@@ -192,6 +195,7 @@ async function start(
       maxLabelLength: config.limits.labelLength,
       logLines: 20,
       guardTimeoutMs: 10_000,
+      readAfterMs: options.readAfterMs ?? READ_AFTER_MS,
     },
     policy: () => policy,
     runbooks,

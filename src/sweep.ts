@@ -14,6 +14,7 @@ import { JOB_VERSION } from "./queue/jobs.js";
 import { isLive, type IncidentRecord } from "./record/incident.js";
 import { lostRecord } from "./record/open.js";
 import { reasons } from "./record/reasons.js";
+import { readShadows } from "./sweep-shadows.js";
 
 const WHO = "sweep";
 /** Two group_intervals at Alertmanager's default of 5 min: an alert left alone as inactive must be gone by then. */
@@ -38,6 +39,7 @@ export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> 
     ["alertmanagers", () => catchUp(p, missing)],
     ["heartbeats", () => heartbeats(p)],
     ["failed jobs", () => failedJobs(p)],
+    ["what people did", () => readShadows(p)],
   ];
   let failed = false;
   for (const [round, run] of rounds) {

@@ -5,6 +5,7 @@
 import type { Alert } from "../alert/alert.js";
 import type { Diagnosis } from "../runbook.js";
 import { wakesPeople } from "../policy/policy.js";
+import { type Reading, type Shadow, verdictWords } from "../shadow/shadow.js";
 import type { Target } from "../target/target.js";
 import {
   type Approval,
@@ -19,23 +20,22 @@ import { type Outcome, type Reason, reasons } from "./reasons.js";
 /** A job to add after the change. It may be lost; the sweep repairs. */
 export type Nudge = "consider" | "carryOut" | "tell" | "expire";
 
+/** What was found out until an incident was left alone or held. */
+interface Found {
+  handOff?: string;
+  guards?: GuardTrace[];
+  plan?: Plan;
+  shadow?: Shadow;
+}
+
 export type Event =
   | { type: "firing"; alert: Alert; rule: string | null }
   | { type: "resolved"; identity: string; endsAt: string | null; lastSeen: number }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "lost" }
   | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
-  | {
-      type: "suppressed";
-      reason: Reason;
-      says: string;
-      wouldHave?: string;
-      handOff?: string;
-      joined?: string;
-      guards?: GuardTrace[];
-      plan?: Plan;
-    }
-  | { type: "held"; reason: Reason; says: string; handOff?: string; guards?: GuardTrace[]; plan?: Plan }
+  | ({ type: "suppressed"; reason: Reason; says: string; wouldHave?: string; joined?: string } & Found)
+  | ({ type: "held"; reason: Reason; says: string } & Found)
   | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
   | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
   | { type: "yes"; approval: Approval }
@@ -52,6 +52,7 @@ export type Event =
   | { type: "abort"; by: string }
   | { type: "stillFiring"; says: string }
   | { type: "settled" }
+  | { type: "compared"; reading: Reading }
   | { type: "orphan"; run: string; says: string }
   | { type: "overdue"; says: string; deadline: number }
   | { type: "paged"; why: IncidentRecord["pageWhy"] }
@@ -126,20 +127,17 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       note(next, now, "lost", "the target's Lease holds an unfinished run of this alert: it is being settled");
       return done("carryOut");
     case "suppressed":
-      if (record.state !== "open") return no(`it is ${record.state}`);
-      next.wouldHave = event.wouldHave ?? null;
-      next.handOff = event.handOff ?? null;
-      next.joined = event.joined ?? null;
-      next.plan = event.plan ?? null;
-      if (event.guards) next.guards = event.guards;
-      end(next, now, { outcome: "suppressed", reason: event.reason, says: event.says });
-      return done("tell");
     case "held":
       if (record.state !== "open") return no(`it is ${record.state}`);
+      if (event.type === "suppressed") {
+        next.wouldHave = event.wouldHave ?? null;
+        next.joined = event.joined ?? null;
+      }
       next.handOff = event.handOff ?? null;
       next.plan = event.plan ?? null;
       if (event.guards) next.guards = event.guards;
-      end(next, now, { outcome: "held", reason: event.reason, says: event.says });
+      if (event.shadow) next.shadow = event.shadow;
+      end(next, now, { outcome: event.type, reason: event.reason, says: event.says });
       return done("tell");
     case "asked":
       if (record.state !== "open") return no(`it is ${record.state}`);
@@ -289,6 +287,13 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (record.state !== "suppressed" || record.deadline === 0) return no(`it is ${record.state}`);
       next.deadline = 0;
       return done();
+    case "compared":
+      // Once: whoever reads a second time finds it read.
+      if (!record.shadow) return no("nothing is to be compared");
+      if (record.shadow.reading !== null) return no("what people did has been read");
+      next.shadow = { ...record.shadow, before: null, reading: event.reading };
+      note(next, now, "compared", `${verdictWords[event.reading.verdict]}: ${event.reading.says}`);
+      return done("tell");
     case "orphan":
       if (record.state === "approved" || record.state === "running") return no(`it is ${record.state}`);
       next.state = "running";
@@ -324,12 +329,13 @@ export function incidentAlert(alert: Alert, rule: string | null): IncidentAlert 
   return { ...alert, rule, count: 1, lastSeen: alert.receivedAt };
 }
 
-/** Whether a record needs the sweep's attention: live, a page outstanding, or left alone as no longer active. */
+/** Whether a record needs the sweep's attention: live, a page outstanding, left alone as no longer active, or to be compared. */
 export function needsAttention(record: IncidentRecord): boolean {
   return (
     isLive(record.state) ||
     record.page === "wanted" ||
     record.pageResolve === "wanted" ||
+    record.shadow?.reading === null ||
     (record.state === "suppressed" &&
       record.deadline !== 0 &&
       (record.reason === "not-active" || record.reason === "resolved"))

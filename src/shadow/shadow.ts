@@ -10,6 +10,14 @@ export const READ_AFTER_MS = 30 * 60_000;
 export const verdicts = ["agree", "differ", "nothing", "acted", "unknown"] as const;
 export type ShadowVerdict = (typeof verdicts)[number];
 
+export const verdictWords: Record<ShadowVerdict, string> = {
+  agree: "people did what I would have done",
+  differ: "people did something else than I would have done",
+  nothing: "nobody did what I would have done",
+  acted: "I had no plan",
+  unknown: "what people did is not known",
+};
+
 export interface Shadow {
   /** When the target is to be looked at again, wall clock. */
   dueAt: number;

@@ -100,7 +100,12 @@ interface Row {
 const rows: Row[] = [
   { what: "nothing", after: sight(ON_TIME), verdict: "nothing", says: /nothing was changed on the target/ },
   { what: "nothing, read late", after: sight(LATE), verdict: "nothing" },
-  { what: "the same rollback", after: undone(ON_TIME), verdict: "agree", says: /back to revision 41 \(kubectl-rollout\)/ },
+  {
+    what: "the same rollback",
+    after: undone(ON_TIME),
+    verdict: "agree",
+    says: /back to revision 41 \(kubectl-rollout\)/,
+  },
   { what: "the same rollback, read late", after: undone(LATE), verdict: "agree" },
   {
     what: "the same rollback after the time, read late",
