@@ -28,6 +28,7 @@ import { createConsumer, createProducer, type Consumer, queueNames } from "./que
 import { JOB_VERSION, type Job } from "./queue/jobs.js";
 import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
+import { createLineStore } from "./store/lines.js";
 import { createRecordStore } from "./store/records.js";
 import { checkRedis, connectRedis, untilReady } from "./store/redis.js";
 import { READ_AFTER_MS } from "./shadow/shadow.js";
@@ -110,6 +111,8 @@ async function start(
   await checkRedis(redis, (says) => log.warn({ says }, "Redis is not set up as it should be"));
   const prefix = config.redisPrefix;
   const records = createRecordStore(redis, prefix, randomHex);
+  const lines = createLineStore(redis, prefix);
+  await lines.begin(clock.now());
   const facts = createFactStore(redis, prefix);
   const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) =>
     log.warn({ says }, "the queue reports an error"),
@@ -317,7 +320,7 @@ async function start(
   });
   life.cleanup.push(() => tasks.stop());
 
-  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
+  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records, lines }) : null;
   if (app) life.cleanup.push(() => app.stop());
   const server = await createServer({
     config,
