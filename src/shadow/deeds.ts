@@ -48,9 +48,13 @@ export function deedsBetween(q: Between, name: { kind: string; name: string }): 
     const writer = wrote((write) => !byMachine(write.manager));
     add({ what: "spec", by: writer?.manager ?? "" }, writer?.at ?? null);
   }
-  const scaledMeanwhile = machine && (scaler.at ?? 0) > before.at;
-  const explained = templates.changed || resized || scaledMeanwhile;
-  const pods = podDeeds(q, { explained, settled: before.workload.settled && !scaledMeanwhile });
+  const moved = after.workload.generation !== before.workload.generation;
+  const scaledMeanwhile = machine && (scaler.at === null ? moved : scaler.at > before.at);
+  const pods = podDeeds(q, {
+    explained: out.deeds.some((deed) => ["rollback", "release", "restart", "scale"].includes(deed.what)),
+    fewer: machine && from !== null && to !== null ? Math.max(0, from - to) : 0,
+    restless: !before.workload.settled || templates.changed || resized || scaledMeanwhile,
+  });
   if (pods.deed !== null) add(pods.deed, null);
   out.doubts.push(...pods.doubts);
   if (out.deeds.length === 0) out.doubts.push(...putBack(q));
@@ -83,11 +87,18 @@ function boundDeeds(
   }
 }
 
-/** A person wrote the spec and it looks as it did: something was done and taken back, or done where no look goes. */
+/**
+ * A person wrote the spec and it looks as it did: something was done and taken back, or done where no look goes. Writes of
+ * the scale subresource carry no time: there the generation tells that something was written.
+ */
 function putBack({ before, after }: Between): string[] {
+  const people = after.writes.filter((write) => !byMachine(write.manager));
   const last = (sight: Sight) =>
     Math.max(0, ...sight.writes.filter((write) => !byMachine(write.manager)).map((write) => write.at ?? 0));
-  if (last(after) <= last(before)) return [];
-  const writer = newest(after.writes.filter((write) => !byMachine(write.manager)));
-  return [`${writer?.manager || "somebody"} wrote it in that time, and it looks as it did before`];
+  const moved = after.workload?.generation !== before.workload?.generation;
+  const untimed = people.find((write) => write.at === null);
+  const writer = last(after) > last(before) ? newest(people) : moved ? untimed : undefined;
+  return writer === undefined
+    ? []
+    : [`${writer.manager || "somebody"} wrote it in that time, and it looks as it did before`];
 }

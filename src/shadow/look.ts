@@ -63,6 +63,7 @@ function workloadOf(live: KubeObject): NonNullable<Sight["workload"]> {
   const updated = status[live.kind === "DaemonSet" ? "updatedNumberScheduled" : "updatedReplicas"] ?? 0;
   const all = live.kind === "DaemonSet" ? updated : (status["replicas"] ?? 0);
   return {
+    generation: live.metadata.generation ?? 0,
     template: template === undefined ? "" : short(digestOf(template)),
     plain: template === undefined ? "" : short(digestOf(withoutRestart(template as KubeObject["spec"]))),
     images: short(digestOf(imagesText(template as KubeObject["spec"]))),

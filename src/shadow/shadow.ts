@@ -40,6 +40,8 @@ export interface Sight {
   at: number;
   /** Null where there is no such object, or another one of its name. */
   workload: {
+    /** Moves with every change of the spec, and of a Deployment's annotations. */
+    generation: number;
     /** The pod template; "" where the kind has none. */
     template: string;
     /** The template apart from its time of restart. */
@@ -93,7 +95,7 @@ export interface SeenPod {
 export interface SeenWrite {
   /** The field manager: what the writer calls itself. */
   manager: string;
-  /** Its last write of any field, milliseconds; null where the API server does not say. */
+  /** Its last write of any field, milliseconds; null where the API server does not say, as for the scale subresource. */
   at: number | null;
   template: boolean;
   replicas: boolean;

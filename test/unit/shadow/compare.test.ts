@@ -29,7 +29,9 @@ function sight(at: number, more: Partial<Omit<Sight, "workload">> & { workload?:
   return {
     at,
     workload:
-      workload === null ? null : { ...BAD, rest: "rest", replicas: 3, paused: false, settled: true, ...workload },
+      workload === null
+        ? null
+        : { ...BAD, generation: 7, rest: "rest", replicas: 3, paused: false, settled: true, ...workload },
     revisions: [revision(40, OLD), revision(41, GOOD), revision(42, BAD)],
     bounds: [],
     pods: [pod(1), pod(2), pod(3)],
@@ -213,6 +215,27 @@ const rows: Row[] = [
     verdict: "nothing",
   },
   {
+    what: "a scaling there and back, which carries no time",
+    plan: scale,
+    after: sight(ON_TIME, {
+      workload: { generation: 9 },
+      writes: [{ ...write("kubectl", 0), at: null, replicas: true }],
+    }),
+    verdict: "unknown",
+    says: /kubectl wrote it in that time/,
+  },
+  {
+    what: "an autoscaler's way there and back, which takes pods with it",
+    plan: evict,
+    after: sight(ON_TIME, {
+      workload: { generation: 9 },
+      writes: [{ ...write("kube-controller-manager", 0), at: null, replicas: true }],
+      pods: [pod(1), pod(3), pod(4)],
+    }),
+    excuses: { "uid-2": null },
+    verdict: "unknown",
+  },
+  {
     what: "no baseline of it",
     before: sight(T, { workload: null }),
     after: sight(ON_TIME),
@@ -344,6 +367,32 @@ const rows: Row[] = [
     what: "a scaling instead of the rollback",
     after: sight(ON_TIME, { workload: { replicas: 6 }, writes: [write("kubectl", 4, { replicas: true })] }),
     verdict: "differ",
+  },
+  {
+    what: "fewer replicas by the autoscaler alone, and the pods that it took",
+    plan: evict,
+    after: sight(ON_TIME, {
+      workload: { replicas: 2 },
+      writes: [write("kube-controller-manager", 4, { replicas: true })],
+      pods: [pod(1), pod(3)],
+    }),
+    excuses: { "uid-2": null },
+    verdict: "nothing",
+  },
+  {
+    what: "a release after the time that took every pod",
+    plan: evict,
+    after: sight(LATE, {
+      workload: { template: "fix", plain: "fix", images: "image-fix" },
+      revisions: [
+        revision(42, BAD),
+        revision(43, { template: "fix", plain: "fix", images: "image-fix" }, { bornAt: T + 300 * MINUTE }),
+      ],
+      pods: [pod(7), pod(8), pod(9)],
+    }),
+    excuses: { "uid-1": null, "uid-2": null, "uid-3": null },
+    verdict: "unknown",
+    says: /left while a rollout/,
   },
   // plans that no rule covers, and no plan at all
   { what: "something, beside a field that no rule covers", plan: foreign, after: undone(ON_TIME), verdict: "unknown" },
