@@ -124,7 +124,6 @@ function ruleFigures(lines: readonly Line[]): RuleFigures {
   const planned = shadows.filter((line) => line.planned);
   const bare = shadows.filter((line) => !line.planned);
   const did = (what: Line["people"]) => planned.filter((line) => line.people === what).length;
-  const acted = lines.filter((line) => line.people === null);
   const failed = (line: Line) => line.approved !== null && line.held.length === 0 && FAILED.has(line.reason);
   return {
     rule: lines[0]?.rule ?? null,
@@ -139,9 +138,9 @@ function ruleFigures(lines: readonly Line[]): RuleFigures {
     undone: because("undone"),
     overruled: { denied: because("denied"), aborted: because("aborted"), reverted: because("reverted") },
     expired: because("expired"),
-    heldBy: tally(acted.filter((line) => line.state === "held").flatMap((line) => line.held)),
+    heldBy: tally(lines.filter((line) => line.state === "held").flatMap((line) => line.held)),
     notDone: tally(
-      acted
+      lines
         .filter((line) => line.state === "held" && line.held.length === 0 && !failed(line))
         .filter((line) => !CANNOT_TELL.has(line.reason) && !ELSEWHERE.has(line.reason))
         .map((line) => line.reason ?? "none"),
