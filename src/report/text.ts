@@ -65,7 +65,7 @@ function ruleText(figures: RuleFigures): string[] {
     );
     if (Object.keys(would.heldBy).length > 0)
       add(
-        `of these a guard would have held: ${counts(would.heldBy)} (people did the same all the same in ${would.agreeAlthoughHeld})`,
+        `of these a guard would have held: ${counts(would.heldBy)} (people did it anyway in ${would.agreeAlthoughHeld})`,
       );
   }
   if (noPlan.incidents > 0)

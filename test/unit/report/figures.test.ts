@@ -134,9 +134,7 @@ describe("the report's figures", () => {
     expect(text).toMatch(
       /would have acted 6; people within 30 min: the same 2, something else 1, nothing 1, unknown 1 \(1 not yet read, 1 read late\)/,
     );
-    expect(text).toMatch(
-      /a guard would have held: change-in-flight 1, storm 1 \(people did the same all the same in 1\)/,
-    );
+    expect(text).toMatch(/a guard would have held: change-in-flight 1, storm 1 \(people did it anyway in 1\)/);
     expect(text).toMatch(/asked 10, approved 8, by the policy 1; verified 2, failed 2, could not be told 1, undone 1/);
     expect(text).toMatch(/overruled 3 \(said no 1, stopped 1, put back 1\); nobody answered 1/);
     expect(text).toMatch(/verified after 8 min \(2\); resolved without Nightshift after 45 min \(4: /);
