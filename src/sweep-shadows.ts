@@ -1,6 +1,7 @@
 /**
  * Reads, some 30 minutes after a rule only observed or proposed, what people did to the target. Each reading is written
- * into the record once; one that fell due while nobody was there is read later, and says so. Part of the sweep.
+ * into the record once; one that fell due while nobody was there is read later, and says so. It goes round as the sweep does, and apart from it: a
+ * cluster that is slow to answer must hold up neither the repairs nor what waits for them.
  */
 import { inert } from "./alert/inert.js";
 import { nameOf } from "./cluster.js";

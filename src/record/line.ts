@@ -46,7 +46,8 @@ const UNTOLD: ReadonlySet<Reason | null> = new Set<Reason>(["ignored", "heartbea
 
 /** Null where the incident has no place in a report. */
 export function lineOf(record: IncidentRecord): Line | null {
-  if (UNTOLD.has(record.reason)) return null;
+  // A storm's own record tells of others, which each have a line.
+  if (UNTOLD.has(record.reason) || record.storm !== undefined) return null;
   const telling = record.alerts.find((alert) => alert.rule === record.rule) ?? record.alerts[0];
   const approvals = record.approvals.filter((one) => one.by !== "policy");
   const asked =
@@ -73,11 +74,17 @@ export function lineOf(record: IncidentRecord): Line | null {
           ? "policy"
           : null,
     wrote: record.run?.effectAt != null,
-    held: record.guards.filter((guard) => guard.holds).map((guard) => guard.guard),
+    held: holding(record),
     resolvedAt: record.resolved ? resolvedAt(record) : null,
     people: shadow === undefined ? null : (shadow.reading?.verdict ?? "due"),
     late: (shadow?.reading?.lateMs ?? 0) > 0,
   };
+}
+
+/** In a storm no guard is asked one by one: its record holds them all. */
+function holding(record: IncidentRecord): string[] {
+  const held = record.guards.filter((guard) => guard.holds).map((guard) => guard.guard);
+  return record.joined !== null && held.length === 0 ? ["storm"] : held;
 }
 
 /** When the last alert ended as Alertmanager says; where it says nothing usable, when we heard of it. */

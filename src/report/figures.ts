@@ -138,7 +138,13 @@ function ruleFigures(lines: readonly Line[]): RuleFigures {
     undone: because("undone"),
     overruled: { denied: because("denied"), aborted: because("aborted"), reverted: because("reverted") },
     expired: because("expired"),
-    heldBy: tally(lines.filter((line) => line.state === "held").flatMap((line) => line.held)),
+    heldBy: tally(
+      lines
+        .filter((line) => line.people === null)
+        // In a storm an observed incident is neither looked at nor planned for.
+        .filter((line) => line.state === "held" || line.reason === "observed" || line.reason === "storm")
+        .flatMap((line) => line.held),
+    ),
     notDone: tally(
       lines
         .filter((line) => line.state === "held" && line.held.length === 0 && !failed(line))
