@@ -31,9 +31,12 @@ import { createConsumer, createProducer, type Consumer, queueNames } from "./que
 import { JOB_VERSION, type Job } from "./queue/jobs.js";
 import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
+import { createLineStore } from "./store/lines.js";
 import { createRecordStore } from "./store/records.js";
 import { checkRedis, connectRedis, untilReady } from "./store/redis.js";
+import { READ_AFTER_MS } from "./shadow/shadow.js";
 import { sweep } from "./sweep.js";
+import { readShadows } from "./sweep-shadows.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
 
@@ -57,6 +60,8 @@ export interface AppOptions {
   redisGraceMs?: number;
   /** Milliseconds between two tries of an eviction; 30 s unless told. */
   evictEveryMs?: number;
+  /** Milliseconds until what people did instead of an observed plan is read; 30 min unless told. */
+  readAfterMs?: number;
 }
 
 export interface App {
@@ -113,6 +118,8 @@ async function start(
   await checkRedis(redis, (says) => log.warn({ says }, "Redis is not set up as it should be"));
   const prefix = config.redisPrefix;
   const records = createRecordStore(redis, prefix, randomHex);
+  const lines = createLineStore(redis, prefix);
+  await lines.begin(clock.now());
   const facts = createFactStore(redis, prefix);
   const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) =>
     log.warn({ says }, "the queue reports an error"),
@@ -200,6 +207,7 @@ async function start(
       maxLabelLength: config.limits.labelLength,
       logLines: 20,
       guardTimeoutMs: 10_000,
+      readAfterMs: options.readAfterMs ?? READ_AFTER_MS,
     },
     policy: () => policy,
     runbooks,
@@ -326,6 +334,7 @@ async function start(
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
   if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
   tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);
+  tasks.every(options.sweepMs ?? SWEEP_MS, "what people did", () => readShadows(ports));
   if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
   const watch = createRedisWatch({
     depth: () => producer.depth("alerts"),
@@ -341,7 +350,7 @@ async function start(
   });
   life.cleanup.push(() => tasks.stop());
 
-  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
+  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records, lines }) : null;
   if (app) life.cleanup.push(() => app.stop());
   const server = await createServer({
     config,

@@ -13,7 +13,9 @@ import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
-import { type AnyRemedy, isSkip, type Risk } from "./runbook.js";
+import { lookAt } from "./shadow/look.js";
+import type { Shadow } from "./shadow/shadow.js";
+import { type AnyRemedy, isSkip, type Risk, type Target } from "./runbook.js";
 
 const DONE: JobEnd = { end: "done" };
 const WHO = "nightshift";
@@ -40,11 +42,12 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     return held("unavailable", "no Alertmanager could be asked whether it still fires");
   await of.diagnose();
   const observing = autonomy.level === "observe";
-  const refuse = (reason: Reason, says: string, handOff?: string) =>
+  const refuse = async (reason: Reason, says: string, handOff?: string) =>
     observing
       ? suppressed("observed", autonomy.says, {
           wouldHave: `I would have held it: ${says}`,
           ...(handOff ? { handOff } : {}),
+          shadow: await shadowOf(p, target),
         })
       : held(reason, says, handOff ? { handOff } : {});
   if (!remedy.kinds.includes(target.kind))
@@ -115,6 +118,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
       wouldHave: `I would have: ${plan.sentence}${but}`,
       guards: gate.trace,
       plan,
+      shadow: await shadowOf(p, target),
     });
   }
   if (gate.held?.reason === "storm") {
@@ -136,7 +140,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
   plan.dryRun = dryRun.says;
   if (autonomy.level === "propose") {
     counted("proposed");
-    const more = { guards: gate.trace, plan };
+    const more = { guards: gate.trace, plan, shadow: await shadowOf(p, target) };
     return wakesPeople({ severity: record.severity })
       ? held(autonomy.reason, autonomy.says, more)
       : suppressed(autonomy.reason, autonomy.says, more);
@@ -163,6 +167,16 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
   await p.transition(record.id, { type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
   p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
   return DONE;
+}
+
+/** The target as it is now, so that it can be told later what people did. Never a reason not to decide. */
+async function shadowOf(p: PipelinePorts, target: Target): Promise<Shadow> {
+  const now = p.clock.now();
+  const before = await lookAt(target, p.reader, now).catch((error: unknown) => {
+    p.log.warn({ error }, "the target could not be read: what people do to it will not be known");
+    return null;
+  });
+  return { dueAt: now + p.settings.readAfterMs, before, reading: null };
 }
 
 /** The higher class of the two. */
