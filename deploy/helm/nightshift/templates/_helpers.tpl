@@ -4,7 +4,6 @@
 app.kubernetes.io/name: nightshift
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- with .role }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
