@@ -145,7 +145,7 @@ describe.skipIf(missing !== null)(
 
     it("has a rule for every runbook that there is", async () => {
       const ruled = [...testPolicy([NAMESPACE], RULES).matchAll(/runbook: ([a-z-]+)/g)].map(([, name]) => name);
-      expect([...new Set(ruled)].sort()).toEqual([...(await loadRunbooks()).keys()].sort());
+      expect(new Set(ruled)).toEqual(new Set((await loadRunbooks()).keys()));
     });
 
     it("rolls a Deployment back (I1)", async () => {

@@ -133,10 +133,13 @@ describe.skipIf(missing !== null)(
     it("refuses in the paused namespace alone", async () => {
       await running();
       await control.pause({ scope: `namespace:${SHOP}`, by: "ada", why: "a change", until: null });
+      // The second pause writes the first one anew, as it was read.
+      await control.pause({ scope: "runbook:restart-pod", by: "ada", why: "a bug", until: null });
 
       await becomes(403, () => write(hands));
       expect((await write(hands, OTHER)).status).toBe(200);
       await control.resume(`namespace:${SHOP}`);
+      await control.resume("runbook:restart-pod");
       await becomes(200, () => write(hands));
     });
 
