@@ -218,21 +218,31 @@ describe.skipIf(missing !== null)(`the chart's rights${missing === null ? "" : `
     expect([refused.status, refused.body.message]).toEqual([403, expect.stringContaining("restricted")]);
   });
 
-  it("leave doctor nothing to find", async () => {
-    const findings = await examine({
-      ...world.env,
-      KUBECONFIG: installed.front,
-      KUBECONFIG_HANDS: installed.hands,
-    });
-    const rights = findings.filter((one) => /rights|own namespace|namespace |cluster|control|kill/.test(one.check));
-    expect(rights.length).toBeGreaterThan(3);
-    // The watched namespace is named with what its owner has to do: a rule acts there and nothing is bound.
-    const wrong = rights.filter((one) => one.level !== "ok");
-    expect(wrong).toEqual([
-      expect.objectContaining({ check: `namespace ${WATCHED}`, says: expect.stringContaining("not bound") }),
-    ]);
-    expect(wrong[0]?.how).toContain(`--clusterrole=nightshift-class-a --serviceaccount=${OWN}:nightshift-hands`);
-  }, 60_000);
+  it.each<[string, () => Record<string, string>]>([
+    ["both identities", () => ({ KUBECONFIG: installed.front, KUBECONFIG_HANDS: installed.hands })],
+    ["the hands' own pod", () => ({ KUBECONFIG: installed.hands, NIGHTSHIFT_ROLE: "hands" })],
+  ])(
+    "leave doctor nothing to find, asked with %s",
+    async (_what, identities) => {
+      const { NIGHTSHIFT_WEBHOOK_TOKEN: token = "", ...env } = world.env;
+      const more = identities();
+      const findings = await examine({
+        ...env,
+        ...more,
+        ...(more["NIGHTSHIFT_ROLE"] === "hands" ? {} : { NIGHTSHIFT_WEBHOOK_TOKEN: token }),
+      });
+
+      const rights = findings.filter((one) => /configuration|rights|namespace|cluster|kill switch/.test(one.check));
+      expect(rights.length).toBeGreaterThan(5);
+      // The watched namespace is named with what its owner has to do: a rule acts there and nothing is bound.
+      const wrong = rights.filter((one) => one.level !== "ok");
+      expect(wrong).toEqual([
+        expect.objectContaining({ check: `namespace ${WATCHED}`, says: expect.stringContaining("not bound") }),
+      ]);
+      expect(wrong[0]?.how).toContain(`--clusterrole=nightshift-class-a --serviceaccount=${OWN}:nightshift-hands`);
+    },
+    60_000,
+  );
 
   const labels = (namespace: string, service: string) => ({
     alertname: "HighErrorRate",
