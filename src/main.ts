@@ -59,6 +59,7 @@ for (const name of [
   "incidents",
   "runs",
   "why",
+  "report",
   "pause",
   "resume",
   "plan",

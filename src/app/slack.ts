@@ -5,10 +5,13 @@ import type { Config } from "../config.js";
 import { TerminalError } from "../errors.js";
 import type { ControlStore } from "../execution/control.js";
 import type { Log } from "../log.js";
+import { codeBlock } from "../notify/code-block.js";
 import { mrkdwn } from "../notify/escape.js";
 import { JOB_VERSION, type Job } from "../queue/jobs.js";
 import { reasons } from "../record/reasons.js";
-import type { RecordStore } from "../record/store.js";
+import type { LineStore, RecordStore } from "../record/store.js";
+import { MOST_WEEKS, periodOf, reportOf } from "../report/figures.js";
+import { reportText } from "../report/text.js";
 
 export interface SlackPorts {
   config: Config;
@@ -17,10 +20,13 @@ export interface SlackPorts {
   add(job: Job): Promise<void>;
   control: ControlStore;
   records: RecordStore;
+  lines: LineStore;
 }
 
+/** The handler cuts an answer at 3000 characters. */
+const SLACK_MOST = 2900;
 const HELP =
-  "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre pause REASON` stop everything · `/sre resume`";
+  "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre report [WEEKS]` what was done, or would have been · `/sre pause REASON` stop everything · `/sre resume`";
 
 /** Starts Bolt. Slack being away at the start must not keep Nightshift from serving: it is tried again. */
 export async function startSlack(ports: SlackPorts): Promise<SlackApp> {
@@ -85,6 +91,15 @@ async function answer(ports: SlackPorts, command: { words: string[]; by: string;
         mrkdwn(record.says, 500),
         ...guards,
       ].join("\n");
+    }
+    case "report": {
+      const weeks = Number(rest[0] ?? 1);
+      if (!Number.isInteger(weeks) || weeks < 1 || weeks > MOST_WEEKS)
+        return `Expected a whole number of weeks from 1 to ${MOST_WEEKS}: \`/sre report 2\`.`;
+      const period = periodOf(weeks, ports.clock.now());
+      const found = await ports.lines.between(period.from, period.to);
+      const more = `The rest: \`nightshift report --weeks ${weeks}\``;
+      return codeBlock(reportText(reportOf(period, found)), SLACK_MOST, more);
     }
     case "pause": {
       const why = rest.join(" ").slice(0, 200) || "no reason given";

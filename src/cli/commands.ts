@@ -38,6 +38,14 @@ export const commands: Partial<Record<string, Define>> = {
       .action(async (incident: string, options: { json?: boolean }) =>
         finish(await (await import("./incidents.js")).why({ incident, json: options.json ?? false })),
       ),
+  report: (command, finish) =>
+    command
+      .description("what every rule did or would have done, beside what people did")
+      .option("--weeks <n>", "how far back, in weeks", "1")
+      .option("--json", "machine-readable output")
+      .action(async (options: { weeks: string; json?: boolean }) =>
+        finish(await (await import("./report.js")).report({ weeks: options.weeks, json: options.json ?? false })),
+      ),
   pause: (command, finish) =>
     command
       .description("stop acting: writes the control ConfigMap and takes running Leases away")

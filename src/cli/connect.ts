@@ -2,7 +2,8 @@ import { randomHex, systemClock } from "../clock.js";
 import { type Config, readConfig } from "../config.js";
 import { TerminalError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
-import type { RecordStore } from "../record/store.js";
+import type { LineStore, RecordStore } from "../record/store.js";
+import { createLineStore } from "../store/lines.js";
 import { createRecordStore } from "../store/records.js";
 import { connectRedis, untilReady } from "../store/redis.js";
 import { existsSync } from "node:fs";
@@ -13,6 +14,7 @@ export interface Connection {
   config: Config;
   redisUrl: string;
   records: RecordStore;
+  lines: LineStore;
   close(): void;
 }
 
@@ -34,6 +36,7 @@ export async function connect(env: NodeJS.ProcessEnv = process.env): Promise<Con
     config,
     redisUrl,
     records: createRecordStore(redis, config.redisPrefix, randomHex),
+    lines: createLineStore(redis, config.redisPrefix),
     close: () => redis.disconnect(),
   };
 }

@@ -104,13 +104,15 @@ export async function runStep(
       throw new Halt({ kind: "wait", inMs: e.evictEveryMs });
     }
 
-    if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
-    if (answer.kind === "refused")
-      throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
-    const now = answer.kind === "conflict" ? await e.reader.get(effect.object) : null;
+    const answeredNo = answer.kind === "conflict" || answer.kind === "refused";
+    const now = answeredNo ? await e.reader.get(effect.object) : null;
     const same = now !== null && now.metadata.uid === effect.object.uid ? now : null;
-    // The key on the object tells of a proxy that sent the request twice and handed on the second answer.
+    // The key on the object tells of a proxy that sent the request twice, or handed it on and answered by itself.
     const sentTwice = same !== null && lastOp(same) === key;
+    if (answer.kind === "refused" && !sentTwice) {
+      if (answer.reason === "refused" && movedSince(same, live)) continue;
+      throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
+    }
     if (answer.kind === "conflict" && !sentTwice) {
       // Surely not applied. A sick object's status moves many times a second, and some controllers keep rewriting an
       // annotation: where the spec stands still, that is fought for a while. Each try asks everything again.
@@ -206,11 +208,9 @@ async function reserve(e: EnginePorts, run: Underway): Promise<void> {
 }
 
 /** A patch that no longer fits what it was made for is refused as invalid before its version is looked at: that is a conflict. */
-async function movedSince(e: EnginePorts, effect: Effect, live: KubeObject): Promise<boolean> {
-  const now = await e.reader.get(effect.object);
+function movedSince(now: KubeObject | null, live: KubeObject): boolean {
   return (
     now !== null &&
-    now.metadata.uid === live.metadata.uid &&
     now.metadata.resourceVersion !== live.metadata.resourceVersion &&
     now.metadata.generation !== live.metadata.generation
   );

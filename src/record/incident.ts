@@ -2,6 +2,7 @@
 import type { Alert } from "../alert/alert.js";
 import type { Change, Diagnosis, Json, Risk } from "../runbook.js";
 import type { Autonomy } from "../policy/policy.js";
+import type { Shadow } from "../shadow/shadow.js";
 import type { NamedTarget, Target } from "../target/target.js";
 import type { Outcome, Reason } from "./reasons.js";
 
@@ -124,6 +125,8 @@ export interface IncidentRecord {
   replans: number;
   /** "would have" of an observed incident. */
   wouldHave: string | null;
+  /** What people did where Nightshift only observed or proposed; absent where it decided otherwise, and in older records. */
+  shadow?: Shadow;
   handOff: string | null;
   rule: string | null;
   runbook: string | null;
@@ -151,8 +154,33 @@ export interface IncidentRecord {
   deadline: number;
   updatedAt: number;
   endedAt: number | null;
-  /** Link to the incident that it joined. */
+  /** Link to the incident that it joined: one of the same target, or the storm that it is part of. */
   joined: string | null;
+  /** Only on the record of a storm: what is told of it. The incidents in it are in the facts (StormMember). */
+  storm?: StormState;
+}
+
+/** A storm's record is an incident without alerts or target, held from the first moment; nothing is ever planned for it. */
+export interface StormState {
+  /** What tripped it, in words. */
+  tripped: string;
+  /** The suspected common cause, in words; null while none can be told. */
+  cause: string | null;
+  /** What speaks for it, or what else the workloads have in common. */
+  evidence: string[];
+  /** How long it must be quiet until it is over, milliseconds. */
+  quietMs: number;
+  overAt: number | null;
+}
+
+/** One incident that is told by its storm. */
+export interface StormMember {
+  incident: string;
+  alertname: string;
+  /** `Kind namespace/name`, or the namespace alone where the target is not known. */
+  subject: string;
+  /** Milliseconds. */
+  at: number;
 }
 
 export function isLive(state: State): state is LiveState {

@@ -4,6 +4,7 @@ import { TerminalError } from "../errors.js";
 import { type IncidentRecord, isLive, RECORD_VERSION } from "../record/incident.js";
 import { needsAttention } from "../record/machine.js";
 import type { AuditEntry, Created, RecordStore } from "../record/store.js";
+import { lineFor, LINES_TTL_S } from "./lines.js";
 import { asking } from "./redis.js";
 
 /** Decisions are kept 14 days, ended incidents 90. */
@@ -14,14 +15,15 @@ const AUDIT_LENGTH = 200_000;
 /**
  * One script for every write. `rev` is random: after a failover that loses a suffix, a counter would come round to the
  * same number with other content.
- * KEYS: record, target index, attention, recent, audit, identity indexes…, then as many indexes by millisecond
- * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length, identities
+ * KEYS: record, target index, attention, recent, audit, lines of its week, identity indexes…, then as many indexes by millisecond
+ * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length, identities,
+ *   line ("" = none), lines' ttl
  */
 const COMMIT = `
 local rev = redis.call('HGET', KEYS[1], 'rev')
 if ARGV[1] == '' then
   if rev then return {'id', ARGV[4]} end
-  for i = 6, 5 + tonumber(ARGV[13]) do
+  for i = 7, 6 + tonumber(ARGV[13]) do
     local holder = redis.call('GET', KEYS[i])
     if holder then return {'identity', holder} end
   end
@@ -44,7 +46,11 @@ end
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[8], ARGV[4]) else redis.call('ZREM', KEYS[3], ARGV[4]) end
 redis.call('ZADD', KEYS[4], ARGV[8], ARGV[4])
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -100001)
-for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
+for i = 7, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
+if ARGV[14] == '' then redis.call('HDEL', KEYS[6], ARGV[4]) else
+  redis.call('HSET', KEYS[6], ARGV[4], ARGV[14])
+  redis.call('EXPIRE', KEYS[6], ARGV[15])
+end
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[12], '*', 'entry', ARGV[11])
 return {'ok', ARGV[4]}
 `;
@@ -58,12 +64,14 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
   async function commit(record: IncidentRecord, expected: string, audit: AuditEntry): Promise<[string, string]> {
     const target = targetKeyOf(record);
     const rev = random(8);
+    const line = lineFor(record, prefix);
     const keys = [
       key("inc", record.id),
       key("target", target ?? "none"),
       key("attention"),
       key("recent"),
       key("audit"),
+      line.key,
       ...record.alerts.map((alert) => key("alert", alert.identity)),
       ...record.alerts.map((alert) => key("alertms", `${alert.fingerprint}@${Date.parse(alert.startsAt)}`)),
     ];
@@ -86,6 +94,8 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
         JSON.stringify(audit),
         String(AUDIT_LENGTH),
         String(record.alerts.length),
+        line.text,
+        String(LINES_TTL_S),
       ),
     );
     return answer as [string, string];

@@ -95,8 +95,10 @@ export async function startWorld(options: WorldOptions) {
     get app() {
       return app;
     },
-    async restart() {
+    /** `between`: what happens while no process runs. */
+    async restart(between: () => Promise<unknown> = async () => undefined) {
       await app.stop();
+      await between();
       app = await start();
     },
     async stop() {
