@@ -98,7 +98,6 @@ describe.skipIf(missing !== null)(`the chart's rights${missing === null ? "" : `
     "get replicasets",
     "get services",
     "get statefulsets",
-    "list configmaps",
     "list daemonsets",
     "list deployments",
     "list endpointslices",
