@@ -6,6 +6,7 @@ import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
+import { createMayLift } from "./app/may-lift.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -350,7 +351,9 @@ async function start(
   });
   life.cleanup.push(() => tasks.stop());
 
-  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records, lines }) : null;
+  const mayLift = createMayLift({ policy, slack, onCall: ports.onCall });
+  const app =
+    front && slack !== null ? await startSlack({ config, log, clock, add, control, records, lines, mayLift }) : null;
   if (app) life.cleanup.push(() => app.stop());
   const server = await createServer({
     config,

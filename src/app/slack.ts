@@ -21,6 +21,8 @@ export interface SlackPorts {
   control: ControlStore;
   records: RecordStore;
   lines: LineStore;
+  /** Whether this person may lift a pause. Anybody may set one. */
+  mayLift(by: string): Promise<boolean>;
 }
 
 /** The handler cuts an answer at 3000 characters. */
@@ -107,6 +109,8 @@ async function answer(ports: SlackPorts, command: { words: string[]; by: string;
       return `Everything is paused: ${mrkdwn(why)}. \`/sre resume\` lifts it.`;
     }
     case "resume":
+      if (!(await ports.mayLift(command.by)))
+        return "Only who may approve by the policy's defaults lifts a pause (`defaults.approval.from`), or `nightshift resume` with the cluster's rights: nothing was changed.";
       return (await ports.control.resume("all")) ? "The pause is lifted." : "Nothing was paused.";
     default:
       return HELP;
