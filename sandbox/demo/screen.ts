@@ -16,6 +16,8 @@ export interface Screen {
 }
 
 export interface ScreenOptions {
+  /** What stands above it. */
+  title: string;
   mode: "screen" | "lines" | "json";
   yes: boolean;
   started: number;
@@ -60,7 +62,7 @@ export function createScreen(options: ScreenOptions): Screen {
     ];
     const room = Math.max(4, Math.min(STORY_LINES, height - lower.length - 3));
     const lines = [
-      rule("Nightshift: a bad deploy"),
+      rule(`Nightshift: ${options.title}`),
       ...story.slice(-room),
       ...lower,
       prompt === "" ? "" : `▶ ${prompt}`,

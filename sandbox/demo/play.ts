@@ -1,0 +1,54 @@
+/** Plays one story from an empty machine to an empty machine. */
+import { messageOf } from "../../src/errors.js";
+import { createCleanup } from "./cleanup.js";
+import { startSandboxGround } from "./sandbox-ground.js";
+import { createScreen } from "./screen.js";
+import { createStage } from "./stage.js";
+import type { Story } from "./story.js";
+import { startDemoWorld } from "./world.js";
+
+export interface PlayOptions {
+  yes: boolean;
+  json: boolean;
+}
+
+/**
+ * 0 when the world ended as told, 1 when it did not, 130 when it was interrupted. Everything that was started is stopped
+ * and removed, whichever it is, also when the interrupt comes while things are being started.
+ */
+export async function play(story: Story, options: PlayOptions): Promise<number> {
+  const cleanup = createCleanup();
+  const tty = process.stdout.isTTY === true && process.stdin.isTTY === true;
+  const screen = createScreen({
+    title: story.title,
+    mode: options.json ? "json" : tty ? "screen" : "lines",
+    yes: options.yes,
+    started: performance.now(),
+    onInterrupt: interrupt,
+  });
+  let interrupted = false;
+  function interrupt(): void {
+    if (interrupted) return;
+    interrupted = true;
+    screen.close();
+    void cleanup.run().then(() => process.exit(130));
+  }
+  // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
+  process.stdout.on("error", interrupt);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+
+  let wrong: string[];
+  try {
+    const stage = createStage(await startDemoWorld(cleanup, startSandboxGround), screen);
+    cleanup.push(stage.close);
+    await story.tell(stage).catch((error: unknown) => stage.wrong.push(messageOf(error)));
+    wrong = stage.wrong;
+  } catch (error) {
+    wrong = [messageOf(error)];
+  }
+  if (interrupted) return new Promise(() => undefined);
+  for (const line of wrong) screen.say("wrong", `NOT AS TOLD: ${line}`);
+  screen.close();
+  await cleanup.run();
+  return wrong.length === 0 ? 0 : 1;
+}
