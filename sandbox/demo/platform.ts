@@ -22,6 +22,8 @@ export interface Workload {
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
   resources?: Raw;
+  /** What ran until six days ago. */
+  earlier?: string;
 }
 
 export const SERVICES: readonly Workload[] = [
@@ -43,7 +45,7 @@ export const SERVICES: readonly Workload[] = [
   { name: "mcp-rust-server", image: "ghcr.io/your-org/mcp-rust-server:v1.0.0", replicas: 3, port: 8002 },
 ];
 
-const longAgo = () => new Date(Date.now() - 6 * DAY_MS).toISOString().replace(/\.\d+Z$/, "Z");
+const longAgo = (days = 6) => new Date(Date.now() - days * DAY_MS).toISOString().replace(/\.\d+Z$/, "Z");
 
 /** A Deployment with the ReplicaSet that it has, a Service, and its ConfigMap. */
 export function seedDeployment(kubernetes: Kubernetes, of: Workload): void {
@@ -88,26 +90,40 @@ export function seedDeployment(kubernetes: Kubernetes, of: Workload): void {
       strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 1 } },
     },
   });
-  const hash = "6f9c8d7b54";
+  if (of.earlier !== undefined)
+    seedReplicaSet(kubernetes, deployment, { image: of.earlier, revision: 40, replicas: 0 });
+  seedReplicaSet(kubernetes, deployment, { image: of.image, revision: 41, replicas: of.replicas });
+  seedService(kubernetes, { ...of, namespace }, `${of.name}-service`);
+}
+
+function seedReplicaSet(
+  kubernetes: Kubernetes,
+  deployment: Raw,
+  of: { image: string; revision: number; replicas: number },
+): void {
+  const { name, namespace, creationTimestamp } = deployment.metadata;
+  const labels = deployment.spec.selector.matchLabels as Record<string, string>;
+  const hash = `6f9c8d7b${of.revision}`;
+  const template = structuredClone(deployment.spec.template);
+  template.spec.containers[0].image = of.image;
   const hashed = { ...labels, "pod-template-hash": hash };
   kubernetes.seed({
     apiVersion: "apps/v1",
     kind: "ReplicaSet",
     metadata: {
-      name: `${of.name}-${hash}`,
+      name: `${name}-${hash}`,
       namespace,
-      creationTimestamp: created,
+      creationTimestamp: of.revision === 41 ? creationTimestamp : longAgo(12),
       labels: hashed,
-      annotations: { "deployment.kubernetes.io/revision": "41" },
+      annotations: { "deployment.kubernetes.io/revision": String(of.revision) },
       ownerReferences: [ownerOf(deployment)],
     },
     spec: {
       replicas: of.replicas,
       selector: { matchLabels: hashed },
-      template: { ...deployment.spec.template, metadata: { ...deployment.spec.template.metadata, labels: hashed } },
+      template: { ...template, metadata: { ...template.metadata, labels: hashed } },
     },
   });
-  seedService(kubernetes, { ...of, namespace }, `${of.name}-service`);
 }
 
 /** A StatefulSet with its pods: the sandbox has no controller for it, so that its pods are there from the start. */

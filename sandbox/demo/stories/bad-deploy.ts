@@ -1,8 +1,15 @@
 /** A bad release, seen by four alerts, taken back by one approved write; a worker is killed in the middle. */
 import { headlineWithLog } from "../../../src/notify/headline.js";
-import type { Raw } from "../../kubernetes/kinds.js";
 import { buttons } from "../../slack/index.js";
-import { CONFIG, IMAGE, NAME, SERVICES, seedDeployment } from "../platform.js";
+import {
+  alertsOfRelease,
+  errorShare,
+  platformBefore,
+  rolledOut,
+  rulesOfRelease,
+  shipBadRelease,
+} from "../bad-release.js";
+import { CONFIG, IMAGE, NAME } from "../platform.js";
 import { policyText } from "../policy.js";
 import type { DemoAlert, Stage } from "../stage.js";
 import type { Story } from "../story.js";
@@ -14,12 +21,7 @@ export const story: Story = {
 
   async tell(stage) {
     const { ground, say } = stage;
-    prepare(stage);
-    await stage.until(
-      "the platform to run",
-      async () => (await deployment(stage))?.status?.availableReplicas === 3,
-      15_000,
-    );
+    await platformBefore(stage);
     say(
       "world",
       `The platform of the guide: 3 services in ${ground.namespace}, stand-ins for Kubernetes, Slack, PagerDuty and Prometheus, real Redis. Time is compressed: verification looks every second, not every 30.`,
@@ -36,58 +38,22 @@ export const story: Story = {
   },
 };
 
-const deployment = (stage: Stage) => stage.ground.get("Deployment", NAME);
-
-function prepare(stage: Stage): void {
-  const { kubernetes, behave } = stage.sandbox();
-  behave((pod) =>
-    pod.spec.containers[0]?.image === IMAGE.bad
-      ? {
-          kind: "crash",
-          exitCode: 1,
-          crashAfterMs: 700,
-          logs: [
-            "mcp-typescript-server v1.4.2",
-            "loading configuration",
-            "Error: POOL_MODE is not set, password=hunter2 in fallback refused",
-          ],
-        }
-      : { kind: "ready", readyAfterMs: 600, logs: ["listening on 3000"] },
-  );
-  for (const service of SERVICES) seedDeployment(kubernetes, service);
-  stage.prometheus.rules.push({
-    name: "HighErrorRate",
-    query:
-      'sum by (namespace, service) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (namespace, service) (rate(http_requests_total[5m])) > 0.05',
-    labels: { severity: "critical" },
-  });
-  stage.prometheus.answer((expr) =>
-    expr.includes("http_requests_total")
-      ? [{ metric: { namespace: stage.ground.namespace, service: NAME }, value: errorShare(pods(stage)) }]
-      : null,
-  );
-}
-
 /** The policy says observe, and the writer's identity may not write: nothing can be. */
 async function observe(stage: Stage): Promise<DemoAlert[]> {
-  const { ground, say, expect } = stage;
+  const { say, expect } = stage;
   // Each autonomy has a memory of its own: what was only observed must not keep the alert from being asked about.
-  const observing = await stage.startNightshift({ policy: policy(stage, "observe"), memory: "observe" });
+  const observing = await stage.startNightshift({
+    policy: policyText(stage.ground, { rules: rulesOfRelease("observe") }),
+    memory: "observe",
+  });
   say(
     "observe",
     "Nightshift observes: its policy says observe, and its writer has no right in this namespace. Nothing can be written.",
   );
-  const template = { spec: { containers: [{ name: "api", image: IMAGE.bad }] } };
-  await ground.patch({ kind: "Deployment", name: NAME, body: { spec: { template } } });
+  const pod = await shipBadRelease(stage);
   say("release", `A colleague ships ${NAME}: revision 41 → 42 (${IMAGE.bad.split(":")[1]}).`);
-  const crashed = await stage.until(
-    "pods to crash",
-    async () =>
-      pods(stage).find((p) => p.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CrashLoopBackOff"),
-    15_000,
-  );
   await stage.pause(1500);
-  const alerts = alertsOf(stage, crashed.metadata.name);
+  const alerts = alertsOfRelease(stage, pod);
   await stage.fire(alerts);
   say("alerts", "Four alerts fire: HighErrorRate, ReplicasMismatch, RolloutStuck, ContainerWaiting.");
   const observed = await stage.incident(
@@ -111,7 +77,10 @@ async function granted(stage: Stage): Promise<void> {
   );
   await stage.screen.ask("[y] grant this, for this one namespace, and set the rule to `autonomy: approve`", ["y"]);
   stage.sandbox().grant("a");
-  await stage.startNightshift({ policy: policy(stage, "approve"), memory: "approve", kill: true }, 2);
+  await stage.startNightshift(
+    { policy: policyText(stage.ground, { rules: rulesOfRelease("approve") }), memory: "approve", kill: true },
+    2,
+  );
   say(
     "granted",
     "Granted: patch Deployments in this namespace. Nightshift runs as three processes: one front, two hands.",
@@ -166,15 +135,8 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
     { writes: count, steps: taken.run?.steps.length },
   );
   expect("exactly one write of the pod template", count === 1);
-  await stage.until(
-    "the rollout",
-    async () => {
-      const { availableReplicas, updatedReplicas } = (await deployment(stage))?.status ?? {};
-      return availableReplicas === 3 && updatedReplicas === 3;
-    },
-    20_000,
-  );
-  say("rollout", `Rollout 3/3. Failing requests: ${Math.round(errorShare(pods(stage)) * 100)} %.`);
+  await stage.until("the rollout", () => rolledOut(stage), 20_000);
+  say("rollout", `Rollout 3/3. Failing requests: ${Math.round(errorShare(stage) * 100)} %.`);
   await stage.pause(1000);
   await stage.resolve(alerts);
   say("resolved", "The alerts resolve. Nightshift goes on looking: samples of its own, not the alert, decide.");
@@ -194,8 +156,7 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
   );
   stage.shown(done);
   say("edited", `Slack's one message was edited ${message.edits} times; its buttons are gone.`);
-  const image = (await deployment(stage))?.spec.template.spec.containers[0].image;
-  expect("the good release runs", image === IMAGE.good);
+  expect("the good release runs", await rolledOut(stage));
   expect("no call broke a vendor's rule", slack.violations.length + pager.violations.length === 0);
   const effects = (await stage.effects()).length;
   const doubled = Math.max(0, effects - 1);
@@ -204,58 +165,4 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
     `alerts: ${alerts.length} · incidents: 1 · outcome: ${done.state} · effects: ${effects} · doubled: ${doubled} · plans refused on a changed world: ${edited}`,
     { alerts: alerts.length, incidents: 1, outcome: done.state, effects, doubled },
   );
-}
-
-const pods = (stage: Stage): Raw[] => stage.sandbox().kubernetes.list("Pod", stage.ground.namespace);
-
-/** Failing requests: the share of replicas that cannot answer. */
-function errorShare(all: readonly Raw[]): number {
-  const mine = all.filter((p) => p.metadata.labels?.app === NAME);
-  const bad = mine.filter((p) => p.spec.containers[0]?.image === IMAGE.bad).length;
-  return mine.length === 0 ? 1 : Math.round((bad / mine.length) * 400) / 1000;
-}
-
-/** Four rules see the one cause. */
-function alertsOf(stage: Stage, pod: string): DemoAlert[] {
-  const base = { cluster: stage.ground.cluster, namespace: stage.ground.namespace };
-  const ksm = { ...base, job: "kube-state-metrics", severity: "warning" };
-  const stable = pod.replace(/-[a-z0-9]+$/, "");
-  return [
-    {
-      labels: { alertname: "HighErrorRate", ...base, service: NAME, severity: "critical" },
-      annotations: { summary: `40% of requests to ${NAME} fail` },
-    },
-    {
-      labels: { alertname: "KubeDeploymentReplicasMismatch", ...ksm, deployment: NAME },
-      annotations: { summary: "Deployment has not matched the expected number of replicas." },
-    },
-    {
-      labels: { alertname: "KubeDeploymentRolloutStuck", ...ksm, deployment: NAME },
-      annotations: { summary: "Deployment rollout is not progressing." },
-    },
-    {
-      labels: { alertname: "KubeContainerWaiting", ...ksm, deployment: NAME, reason: "CrashLoopBackOff" },
-      annotations: { summary: `A container of ${stable} waits longer than it should.` },
-    },
-  ];
-}
-
-function policy(stage: Stage, autonomy: "observe" | "approve"): string {
-  const target = "target: { kind: Deployment, namespace: $labels.namespace, name: $labels.deployment }";
-  return policyText(stage.ground, {
-    rules: `  - name: bad-deploy
-    match: ['alertname="HighErrorRate"']
-    runbook: rollback-deployment
-    autonomy: ${autonomy}
-    target: { from: service, namespace: $labels.namespace, name: $labels.service }
-  - name: stuck-rollout
-    match: ['alertname="KubeDeploymentRolloutStuck"']
-    runbook: rollback-deployment
-    autonomy: ${autonomy}
-    ${target}
-  - name: replicas
-    match: ['alertname=~"KubeDeploymentReplicasMismatch|KubeContainerWaiting"']
-    runbook: diagnose-pods
-    ${target}`,
-  });
 }
