@@ -7,6 +7,8 @@ import { createStage } from "./stage.js";
 import type { Story } from "./story.js";
 import { startDemoWorld } from "./world.js";
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 export interface PlayOptions {
   yes: boolean;
   json: boolean;
@@ -35,7 +37,7 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
   }
   // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
   process.stdout.on("error", interrupt);
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+  for (const signal of SIGNALS) process.on(signal, interrupt);
 
   let wrong: string[];
   try {
@@ -50,5 +52,7 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
   for (const line of wrong) screen.say("wrong", `NOT AS TOLD: ${line}`);
   screen.close();
   await cleanup.run();
+  process.stdout.off("error", interrupt);
+  for (const signal of SIGNALS) process.off(signal, interrupt);
   return wrong.length === 0 ? 0 : 1;
 }

@@ -100,15 +100,14 @@ export async function startSandboxGround(dir: string, cleanup: Cleanup): Promise
   };
 }
 
-/** What the writer may change, by risk class: A stateless with undo, B what an approval is always needed for. */
+/** What the writer may change, by risk class: A what can be taken back or loses nothing, B what always needs an approval. */
 const RIGHTS = {
   a: [
-    { apiGroups: ["apps"], resources: ["deployments"], verbs: ["get", "patch"] },
+    { apiGroups: ["apps"], resources: ["deployments", "statefulsets", "daemonsets"], verbs: ["get", "patch"] },
     { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["get", "patch"] },
   ],
   b: [
-    { apiGroups: ["apps"], resources: ["statefulsets", "daemonsets"], verbs: ["get", "patch"] },
-    { apiGroups: [""], resources: ["pods"], verbs: ["get", "patch"] },
+    { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
     { apiGroups: [""], resources: ["pods/eviction"], verbs: ["create"] },
   ],
 };

@@ -43,7 +43,10 @@ export const story: Story = {
     expect("the hand-off names the revision to go back to", /revision 41/.test(lines[0] ?? ""));
     const page = await stage.until("the page", async () => pager.alerts.find((a) => a.dedupKey === held.dedupKey));
     say("paged", `PagerDuty rings: ${page.summary}`);
-    expect("the page carries the hand-off", String(page.details["hand_off"] ?? "").includes("Commit that change in Git"));
+    expect(
+      "the page carries the hand-off",
+      String(page.details["hand_off"] ?? "").includes("Commit that change in Git"),
+    );
     const posted = await stage.until("the message", async () => {
       const message = stage.messageOf((await stage.incidents()).find((r) => r.id === held.id) ?? held);
       return message !== null && phone(message).join("\n").includes("Commit that change in Git") ? message : null;
