@@ -43,7 +43,7 @@ describe("the demo's stories", () => {
       .trim()
       .split("\n")
       .map((line) => line.split(" ")[0]);
-    expect(listed.sort()).toEqual(["bad-deploy", ...Object.keys(ENDS)].sort());
+    expect(new Set(listed)).toEqual(new Set(["bad-deploy", ...Object.keys(ENDS)]));
   });
 
   it("says which there are when asked for another", async () => {

@@ -2,6 +2,7 @@
 import { headlineWithLog } from "../../../src/notify/headline.js";
 import type { Raw } from "../../kubernetes/kinds.js";
 import { SERVICES, seedDeployment } from "../platform.js";
+import { seePodReadiness } from "../pod-readiness.js";
 import { policyText } from "../policy.js";
 import type { DemoAlert, Stage } from "../stage.js";
 import type { Story } from "../story.js";
@@ -66,20 +67,7 @@ function prepare(stage: Stage, hung: ReadonlySet<string>): void {
       };
     return hung.has(pod.metadata.name) ? { kind: "unready" } : { kind: "ready", readyAfterMs: 500 };
   });
-  // kube-state-metrics shows a pod only while it is there.
-  stage.prometheus.rules.push({
-    name: "KubePodNotReady",
-    query: 'kube_pod_status_ready{job="kube-state-metrics",condition="false"} > 0',
-    labels: { severity: "warning" },
-  });
-  stage.prometheus.answer((expr) => {
-    if (expr.startsWith("up{")) return [{ metric: { job: "kube-state-metrics" }, value: 1 }];
-    if (!expr.includes("kube_pod_status_ready")) return null;
-    return pods(stage).map((pod) => ({
-      metric: { namespace: stage.ground.namespace, pod: pod.metadata.name as string },
-      value: isReady(pod) ? 0 : 1,
-    }));
-  });
+  seePodReadiness(stage, stage.ground.namespace);
 }
 
 /** A restart would hide the cause: the rule may, the runbook says no, and the page carries the diagnosis. */

@@ -1,6 +1,7 @@
 /** A database in a protected namespace: looked at and paged, never touched, although rule and rights would allow it. */
 import { buttons } from "../../slack/index.js";
 import { SERVICES, seedDeployment, seedStatefulSet } from "../platform.js";
+import { seePodReadiness } from "../pod-readiness.js";
 import { policyText } from "../policy.js";
 import type { Story } from "../story.js";
 
@@ -21,6 +22,7 @@ export const story: Story = {
         ? { kind: "unready" }
         : { kind: "ready", readyAfterMs: 300, logs: ["database system is ready to accept connections"] },
     );
+    seePodReadiness(stage, DATA, "critical");
     for (const service of SERVICES) seedDeployment(kubernetes, service);
     for (const [name, replicas] of [
       ["postgres-primary", 1],
@@ -38,14 +40,14 @@ export const story: Story = {
         rules: `  - name: pod-not-ready
     match: ['alertname="KubePodNotReady"']
     runbook: restart-workload
-    autonomy: auto
+    autonomy: approve
     target: { from: pod, namespace: $labels.namespace, name: $labels.pod }`,
       }),
       memory: "protected",
     });
     say(
       "world",
-      `PostgreSQL runs in a namespace of its own here, ${DATA}. The rule would restart what is not ready, by itself (autonomy: auto), and the writer's identity may: but the policy lists ${DATA} under \`protected\`.`,
+      `PostgreSQL runs in a namespace of its own here, ${DATA}. The rule would ask to restart what is not ready, and the writer's identity may: but the policy lists ${DATA} under \`protected\`.`,
     );
 
     sick = true;
@@ -63,7 +65,7 @@ export const story: Story = {
       `KubePodNotReady fires: ${POD} does not answer. Restarting a primary may lose what it has not replicated.`,
     );
 
-    const held = await stage.incident("the hold", (r) => r.state === "held");
+    const held = await stage.incident("the hold", (r) => r.state !== "open");
     expect(`held because it is protected (found ${held.reason}: ${held.says})`, held.reason === "protected");
     say("held", `Held: ${held.says}. No plan is made, so there is nothing to approve.`);
     for (const line of held.diagnosis?.headline ?? []) say("diagnosis", `  ${line}`);
