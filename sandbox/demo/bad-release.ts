@@ -1,6 +1,8 @@
 /** A release of the platform's API whose pods crash: what several stories begin with. */
+import { messageOf } from "../../src/errors.js";
 import type { Raw } from "../kubernetes/kinds.js";
-import { IMAGE, NAME, SERVICES, seedDeployment, type Workload } from "./platform.js";
+import { SERVICES, seedDeployment, type Workload } from "./platform.js";
+import { NAME } from "./release.js";
 import type { DemoAlert, Stage } from "./stage.js";
 
 const CRASH_LOG = [
@@ -9,66 +11,82 @@ const CRASH_LOG = [
   "Error: POOL_MODE is not set, password=hunter2 in fallback refused",
 ];
 
-/** The platform with its services running well, and a Prometheus that sees how many requests fail. */
-export async function platformBefore(stage: Stage, api: Partial<Workload> = {}): Promise<void> {
-  const { kubernetes, behave } = stage.sandbox();
+const STUCK = new Set(["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"]);
+
+/** The platform with its services running well, as the sandbox has it. */
+export function seedPlatform(stage: Stage, api: Partial<Workload> = {}): void {
+  const { kubernetes, behave, release } = stage.sandbox();
   behave((pod) =>
-    pod.spec.containers[0]?.image === IMAGE.bad
+    pod.spec.containers[0]?.image === release.bad
       ? { kind: "crash", exitCode: 1, crashAfterMs: 700, logs: CRASH_LOG }
       : { kind: "ready", readyAfterMs: 600, logs: ["listening on 3000"] },
   );
   for (const service of SERVICES) seedDeployment(kubernetes, service.name === NAME ? { ...service, ...api } : service);
+}
+
+/** All three replicas run, and a Prometheus sees how many requests fail. */
+export async function platformBefore(stage: Stage): Promise<void> {
+  const { ground } = stage;
   stage.prometheus.rules.push({
     name: "HighErrorRate",
     query:
       'sum by (namespace, service) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (namespace, service) (rate(http_requests_total[5m])) > 0.05',
     labels: { severity: "critical" },
   });
-  stage.prometheus.answer((expr) =>
+  stage.prometheus.answer(async (expr) =>
     expr.includes("http_requests_total")
-      ? [{ metric: { namespace: stage.ground.namespace, service: NAME }, value: errorShare(stage) }]
+      ? [{ metric: { namespace: ground.namespace, service: NAME }, value: await errorShare(stage) }]
       : null,
   );
-  await stage.until("the platform to run", async () => (await apiOf(stage))?.status?.availableReplicas === 3, 15_000);
+  const running = async () => (await ground.get("Deployment", NAME))?.status?.availableReplicas === 3;
+  await stage.until(`${NAME} to run`, running, 15_000 * ground.patience).catch(async (error: unknown) => {
+    if (!ground.real) throw error;
+    const states = new Set((await podsOf(stage)).map(whyNotRunning));
+    const found = [...states].join("; ") || "no pods: a quota or an admission policy refuses them (kubectl get events)";
+    throw new Error(
+      `${messageOf(error)}: expected 3 pods of ${ground.release.good}, found ${found}. Give an image that the nodes can pull and that has \`sh\`: --image`,
+    );
+  });
 }
 
-const apiOf = (stage: Stage) => stage.ground.get("Deployment", NAME);
-
-/** Somebody ships it; resolves with the name of a pod that crashes. */
-export async function shipBadRelease(stage: Stage, by?: string): Promise<string> {
-  const template = { spec: { containers: [{ name: "api", image: IMAGE.bad }] } };
-  await stage.ground.patch({
-    kind: "Deployment",
-    name: NAME,
-    body: { spec: { template } },
-    ...(by === undefined ? {} : { by }),
-  });
-  const crashed = await stage.until(
-    "pods to crash",
-    async () =>
-      podsOf(stage).find((p) => p.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CrashLoopBackOff"),
-    15_000,
+function whyNotRunning(pod: Raw): string {
+  const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting;
+  const unplaced = (pod.status?.conditions ?? []).find(
+    (c: { type: string; status: string; message?: string }) => c.type === "PodScheduled" && c.status === "False",
   );
-  return crashed.metadata.name as string;
+  const says = waiting === undefined ? unplaced?.message : `${waiting.reason}: ${waiting.message ?? ""}`;
+  return String(says ?? pod.status?.phase ?? "unknown").slice(0, 200);
+}
+
+/** Somebody ships it; resolves with the name of a pod that does not come up. */
+export async function shipBadRelease(stage: Stage, by?: string): Promise<string> {
+  const { ground } = stage;
+  await ground.setImage({ name: NAME, image: ground.release.bad, ...(by === undefined ? {} : { by }) });
+  const failing = await stage.until(
+    "pods of the bad release to fail",
+    async () => (await podsOf(stage)).find((p) => STUCK.has(p.status?.containerStatuses?.[0]?.state?.waiting?.reason)),
+    15_000 * ground.patience,
+  );
+  return failing.metadata.name as string;
 }
 
 /** Whether the release before is back on all three replicas. */
 export async function rolledOut(stage: Stage): Promise<boolean> {
-  const { spec, status } = (await apiOf(stage)) ?? {};
-  const { availableReplicas, updatedReplicas } = status ?? {};
-  return spec?.template.spec.containers[0].image === IMAGE.good && availableReplicas === 3 && updatedReplicas === 3;
+  const { spec, status } = (await stage.ground.get("Deployment", NAME)) ?? {};
+  const good = spec?.template.spec.containers[0].image === stage.ground.release.good;
+  return good && status?.availableReplicas === 3 && status.updatedReplicas === 3;
 }
 
-/** Failing requests: the share of replicas that cannot answer. */
-export function errorShare(stage: Stage): number {
-  const all = podsOf(stage);
-  const bad = all.filter((p) => p.spec.containers[0]?.image === IMAGE.bad).length;
+/** Failing requests, as the stand-in for Prometheus tells it: four in ten of those that the bad release's pods get. */
+export async function errorShare(stage: Stage): Promise<number> {
+  const all = await podsOf(stage);
+  const bad = all.filter((p) => p.spec.containers[0]?.image === stage.ground.release.bad).length;
   return all.length === 0 ? 1 : Math.round((bad / all.length) * 400) / 1000;
 }
 
-function podsOf(stage: Stage): Raw[] {
-  const all = stage.sandbox().kubernetes.list("Pod", stage.ground.namespace);
-  return all.filter((p) => p.metadata.labels?.app === NAME);
+async function podsOf(stage: Stage): Promise<Raw[]> {
+  const all = await stage.ground.list("Pod");
+  return all.filter((p) => p.metadata.labels?.app === NAME && p.metadata.deletionTimestamp === undefined);
 }
 
 /** Four rules see the one cause: the error rate first, critical; three of kube-state-metrics, warnings. */

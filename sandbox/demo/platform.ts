@@ -1,14 +1,9 @@
 /** The platform of the demo: three services that have run their revision 41 for six days, as the sandbox holds them. */
 import type { Raw } from "../kubernetes/kinds.js";
 import type { Kubernetes } from "../kubernetes/kubernetes.js";
+import { CONFIG, IMAGE, NAME } from "./release.js";
 import { NAMESPACE } from "./sandbox-ground.js";
 
-export const NAME = "mcp-typescript-api";
-export const CONFIG = "mcp-typescript-config";
-export const IMAGE = {
-  good: "ghcr.io/your-org/mcp-typescript-server:v1.4.1",
-  bad: "ghcr.io/your-org/mcp-typescript-server:v1.4.2",
-};
 const DAY_MS = 86_400_000;
 
 export interface Workload {

@@ -1,6 +1,8 @@
 /** Plays one story from an empty machine to an empty machine. */
 import { messageOf } from "../../src/errors.js";
 import { createCleanup } from "./cleanup.js";
+import { startClusterGround } from "./cluster-ground.js";
+import type { Ground } from "./ground.js";
 import { startSandboxGround } from "./sandbox-ground.js";
 import { createScreen } from "./screen.js";
 import { createStage } from "./stage.js";
@@ -12,6 +14,8 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export interface PlayOptions {
   yes: boolean;
   json: boolean;
+  /** On the cluster of one's KUBECONFIG, with this image; in the sandbox without. */
+  cluster?: { image: string };
 }
 
 /**
@@ -20,6 +24,8 @@ export interface PlayOptions {
  */
 export async function play(story: Story, options: PlayOptions): Promise<number> {
   const cleanup = createCleanup();
+  /** What could not be removed, as sentences. */
+  const left: string[] = [];
   const tty = process.stdout.isTTY === true && process.stdin.isTTY === true;
   const screen = createScreen({
     title: story.title,
@@ -33,15 +39,27 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
     if (interrupted) return;
     interrupted = true;
     screen.close();
-    void cleanup.run().then(() => process.exit(130));
+    void cleanup.run().then(() => {
+      for (const line of left) process.stderr.write(`${line}\n`);
+      process.exit(130);
+    });
   }
   // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
   process.stdout.on("error", interrupt);
   for (const signal of SIGNALS) process.on(signal, interrupt);
 
+  const confirm = async (says: string): Promise<void> => {
+    await screen.ask(`[y] ${says}; Ctrl-C leaves`, ["y"]);
+  };
   let wrong: string[];
   try {
-    const stage = createStage(await startDemoWorld(cleanup, startSandboxGround), screen);
+    const { cluster } = options;
+    const world = await startDemoWorld<Ground>(cleanup, (dir) =>
+      cluster === undefined
+        ? startSandboxGround(dir, cleanup)
+        : startClusterGround(dir, { image: cluster.image, left, confirm }, cleanup),
+    );
+    const stage = createStage(world, screen);
     cleanup.push(stage.close);
     await story.tell(stage).catch((error: unknown) => stage.wrong.push(messageOf(error)));
     wrong = stage.wrong;
@@ -52,7 +70,8 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
   for (const line of wrong) screen.say("wrong", `NOT AS TOLD: ${line}`);
   screen.close();
   await cleanup.run();
+  for (const line of left) process.stderr.write(`${line}\n`);
   process.stdout.off("error", interrupt);
   for (const signal of SIGNALS) process.off(signal, interrupt);
-  return wrong.length === 0 ? 0 : 1;
+  return wrong.length + left.length === 0 ? 0 : 1;
 }

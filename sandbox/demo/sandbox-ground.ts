@@ -6,13 +6,13 @@ import { type Kubernetes, startKubernetes } from "../kubernetes/kubernetes.js";
 import type { PodBehaviour } from "../kubernetes/world.js";
 import type { Cleanup } from "./cleanup.js";
 import type { Ground } from "./ground.js";
+import { IMAGE } from "./release.js";
 
 export const NAMESPACE = "mcp-production";
 export const CLUSTER = "mcp-prod-eu-1";
 const OWN = "nightshift";
 const READ_TOKEN = "reader";
 const HANDS_TOKEN = "hands";
-const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet"]);
 
 const reader = [
   { verbs: ["get", "list", "watch"], groups: ["*"], resources: ["*"] },
@@ -26,8 +26,8 @@ export interface SandboxGround extends Ground {
   kubernetes: Kubernetes;
   /** How pods fare from now on; null for what the image's tag says. */
   behave(behaviour: (pod: Raw) => PodBehaviour | null): void;
-  /** The namespace's owner opens it to the writer: what the ClusterRole of this risk class allows. */
-  grant(riskClass: "a" | "b", namespace?: string): void;
+  /** The namespace's owner opens it to the writer: what the ClusterRole of this risk class, A unless told, allows. */
+  grant(riskClass?: "a" | "b", namespace?: string): Promise<void>;
 }
 
 export async function startSandboxGround(dir: string, cleanup: Cleanup): Promise<SandboxGround> {
@@ -51,8 +51,27 @@ export async function startSandboxGround(dir: string, cleanup: Cleanup): Promise
     env[variable] = path;
   }
 
+  async function patch(
+    kind: "Deployment" | "ConfigMap",
+    name: string,
+    of: { by?: string | undefined; body: unknown },
+  ): Promise<void> {
+    const { plural, ...found } = kindNamed(kind);
+    const group = apiVersionOf(found);
+    const base = group === "v1" ? "/api/v1" : `/apis/${group}`;
+    const type = kind === "Deployment" ? "strategic-merge-patch" : "merge-patch";
+    const path = `${base}/namespaces/${NAMESPACE}/${plural}/${name}?fieldManager=${of.by ?? "kubectl-edit"}`;
+    const answer = await fetch(`${kubernetes.url}${path}`, {
+      method: "PATCH",
+      headers: { authorization: `Bearer ${kubernetes.adminToken}`, "content-type": `application/${type}+json` },
+      body: JSON.stringify(of.body),
+    });
+    if (!answer.ok) throw new Error(`the sandbox refused: ${answer.status} ${await answer.text()}`);
+  }
+
   return {
     real: false,
+    says: `The platform of the guide: 3 services in ${NAMESPACE}, stand-ins for Kubernetes, Slack, PagerDuty and Prometheus, real Redis.`,
     cluster: CLUSTER,
     namespace: NAMESPACE,
     own: OWN,
@@ -61,27 +80,21 @@ export async function startSandboxGround(dir: string, cleanup: Cleanup): Promise
     behave: (next) => (behaviour = next),
     get: async (kind, name, namespace = NAMESPACE) => kubernetes.get(kind, namespace, name),
     list: async (kind, namespace = NAMESPACE) => kubernetes.list(kind, namespace),
-    async patch({ kind, name, namespace = NAMESPACE, by = "kubectl-edit", body }) {
-      const found = kindNamed(kind);
-      const group = apiVersionOf(found);
-      const base = group === "v1" ? "/api/v1" : `/apis/${group}`;
-      const type = WORKLOADS.has(kind) ? "strategic-merge-patch" : "merge-patch";
-      const answer = await fetch(
-        `${kubernetes.url}${base}/namespaces/${namespace}/${found.plural}/${name}?fieldManager=${by}`,
-        {
-          method: "PATCH",
-          headers: { authorization: `Bearer ${kubernetes.adminToken}`, "content-type": `application/${type}+json` },
-          body: JSON.stringify(body),
-        },
-      );
-      if (!answer.ok) throw new Error(`the sandbox refused: ${answer.status} ${await answer.text()}`);
-    },
+    release: IMAGE,
+    patience: 1,
+    setImage: ({ name, image, by }) =>
+      patch("Deployment", name, {
+        by,
+        body: { spec: { template: { spec: { containers: [{ name: "api", image }] } } } },
+      }),
+    setData: (name, data) => patch("ConfigMap", name, { body: { data } }),
     effects: async () =>
       kubernetes
         .writes()
         .filter((write) => write.user.includes("nightshift") && write.namespace !== OWN && !write.fenceOnly)
         .map(({ verb, kind, namespace, name, subresource }) => ({ verb, kind, namespace, name, subresource })),
-    grant(riskClass, namespace = NAMESPACE) {
+    grantBy: `kubectl -n ${NAMESPACE} create rolebinding nightshift-class-a --clusterrole=nightshift-class-a --serviceaccount=${OWN}:nightshift-hands`,
+    async grant(riskClass = "a", namespace = NAMESPACE) {
       const name = `nightshift-class-${riskClass}`;
       kubernetes.seed({
         apiVersion: "rbac.authorization.k8s.io/v1",

@@ -11,6 +11,8 @@ export interface Story {
   says: string;
   /** What stands above the screen. */
   title: string;
+  /** Whether it can be played on a cluster of the user's. */
+  cluster?: boolean;
   /** Tells it and checks its end by `stage.expect`. Errors: whatever did not come in time. */
   tell(stage: Stage): Promise<void>;
 }

@@ -65,6 +65,7 @@ export async function startDemoWorld<G extends Ground>(
     const env: Record<string, string> = {
       PATH: process.env["PATH"] ?? "",
       ...ground.env,
+      NIGHTSHIFT_CLUSTER: ground.cluster,
       NIGHTSHIFT_ROLE: role,
       NIGHTSHIFT_POLICY: policy,
       NIGHTSHIFT_HOST: "127.0.0.1",

@@ -1,7 +1,14 @@
 import { TerminalError } from "../errors.js";
 
 /** `nightshift demo`. Exit 0 only if the world ended as told. The only command that opens the sandbox. */
-export async function demo(options: { story: string; yes: boolean; json: boolean; list: boolean }): Promise<number> {
+export async function demo(options: {
+  story: string;
+  yes: boolean;
+  json: boolean;
+  list: boolean;
+  cluster: boolean;
+  image: string;
+}): Promise<number> {
   const { loadStories } = await import("../../sandbox/demo/story.js");
   const stories = await loadStories();
   if (options.list) {
@@ -16,13 +23,26 @@ export async function demo(options: { story: string; yes: boolean; json: boolean
       `no story ${JSON.stringify(options.story)}; there are ${[...stories.keys()].join(", ")}`,
     );
   }
+  if (options.cluster && story.cluster !== true) {
+    const able = [...stories.values()].filter((one) => one.cluster === true).map((one) => one.name);
+    throw new TerminalError(
+      "ERR_SANDBOX_ONLY",
+      `the story ${story.name} can be played on this machine only; on a cluster: ${able.join(", ")}`,
+    );
+  }
   await needRedis(options.json);
   if (!options.json)
     process.stdout.write(
-      "Nightshift's demo, in compressed time: everything runs on this machine, on loopback, and is removed afterwards.\n",
+      options.cluster
+        ? "Nightshift's demo, in compressed time, on the cluster of your KUBECONFIG: in namespaces of its own, which are removed afterwards.\n"
+        : "Nightshift's demo, in compressed time: everything runs on this machine, on loopback, and is removed afterwards.\n",
     );
   const { play } = await import("../../sandbox/demo/play.js");
-  const code = await play(story, options);
+  const code = await play(story, {
+    yes: options.yes,
+    json: options.json,
+    ...(options.cluster ? { cluster: { image: options.image } } : {}),
+  });
   if (!options.json) process.stdout.write(LAST_LINES);
   return code;
 }

@@ -7,9 +7,10 @@ import {
   platformBefore,
   rolledOut,
   rulesOfRelease,
+  seedPlatform,
   shipBadRelease,
 } from "../bad-release.js";
-import { CONFIG, IMAGE, NAME } from "../platform.js";
+import { CONFIG, NAME, tagOf } from "../release.js";
 import { policyText } from "../policy.js";
 import type { DemoAlert, Stage } from "../stage.js";
 import type { Story } from "../story.js";
@@ -18,19 +19,18 @@ export const story: Story = {
   name: "bad-deploy",
   says: "a bad release, seen by four alerts, taken back by one approved write; a worker is killed in the middle",
   title: "a bad deploy",
+  cluster: true,
 
   async tell(stage) {
     const { ground, say } = stage;
+    if (!ground.real) seedPlatform(stage);
     await platformBefore(stage);
-    say(
-      "world",
-      `The platform of the guide: 3 services in ${ground.namespace}, stand-ins for Kubernetes, Slack, PagerDuty and Prometheus, real Redis. Time is compressed: verification looks every second, not every 30.`,
-    );
+    say("world", `${ground.says} Time is compressed: verification looks every second, not every 30.`);
     say(
       "alertmanager",
       stage.alertmanager.real
-        ? "Alerts come from this machine's real Alertmanager."
-        : "There is no Alertmanager on this machine: alerts are POSTed over HTTP as it would.",
+        ? "This program fires the alerts, in Prometheus' place; this machine's real Alertmanager sends them."
+        : "There is no Alertmanager on this machine: this program fires the alerts, and POSTs them over HTTP as it would.",
     );
     const alerts = await observe(stage);
     await granted(stage);
@@ -38,20 +38,35 @@ export const story: Story = {
   },
 };
 
+/** The release before has run for seconds only where the namespace was just made; six days in the sandbox. */
+function policy(stage: Stage, autonomy: "observe" | "approve"): string {
+  const more = stage.ground.real ? { more: "guards: { rollback: { health: 0s } }" } : {};
+  return policyText(stage.ground, { rules: rulesOfRelease(autonomy), ...more });
+}
+
+const revision = async (stage: Stage): Promise<number> =>
+  Number(
+    (await stage.ground.get("Deployment", NAME))?.metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0,
+  );
+
 /** The policy says observe, and the writer's identity may not write: nothing can be. */
 async function observe(stage: Stage): Promise<DemoAlert[]> {
   const { say, expect } = stage;
   // Each autonomy has a memory of its own: what was only observed must not keep the alert from being asked about.
   const observing = await stage.startNightshift({
-    policy: policyText(stage.ground, { rules: rulesOfRelease("observe") }),
+    policy: policy(stage, "observe"),
     memory: "observe",
   });
   say(
     "observe",
     "Nightshift observes: its policy says observe, and its writer has no right in this namespace. Nothing can be written.",
   );
+  const before = await revision(stage);
   const pod = await shipBadRelease(stage);
-  say("release", `A colleague ships ${NAME}: revision 41 → 42 (${IMAGE.bad.split(":")[1]}).`);
+  say(
+    "release",
+    `A colleague ships ${NAME}: revision ${before} → ${await revision(stage)} (${tagOf(stage.ground.release.bad)}).`,
+  );
   await stage.pause(1500);
   const alerts = alertsOfRelease(stage, pod);
   await stage.fire(alerts);
@@ -71,16 +86,10 @@ async function observe(stage: Stage): Promise<DemoAlert[]> {
 
 async function granted(stage: Stage): Promise<void> {
   const { ground, say } = stage;
-  say(
-    "grant",
-    `To let it act, the namespace's owner runs: kubectl -n ${ground.namespace} create rolebinding nightshift-class-a --clusterrole=nightshift-class-a --serviceaccount=nightshift:nightshift-hands`,
-  );
+  say("grant", `To let it act, the namespace's owner runs: ${ground.grantBy}`);
   await stage.screen.ask("[y] grant this, for this one namespace, and set the rule to `autonomy: approve`", ["y"]);
-  stage.sandbox().grant("a");
-  await stage.startNightshift(
-    { policy: policyText(stage.ground, { rules: rulesOfRelease("approve") }), memory: "approve", kill: true },
-    2,
-  );
+  await ground.grant();
+  await stage.startNightshift({ policy: policy(stage, "approve"), memory: "approve", kill: true }, 2);
   say(
     "granted",
     "Granted: patch Deployments in this namespace. Nightshift runs as three processes: one front, two hands.",
@@ -113,7 +122,7 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
     edited += 1;
     // A key that this workload does not read: what an approval is bound to is the whole ConfigMap.
     const data = { BANNER: `edited at ${new Date().toISOString().slice(11, 19)}` };
-    await stage.ground.patch({ kind: "ConfigMap", name: CONFIG, body: { data } });
+    await stage.ground.setData(CONFIG, data);
     say("edit", `A colleague changes ConfigMap ${CONFIG} while the ask is open. You approve all the same …`);
     await stage.press(ask);
     ask = await stage.asked(ask.plan?.nonce ?? "");
@@ -125,18 +134,18 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
 
   await stage.press(ask);
   say("approved", "Approved. One of the two hands takes the Lease, writes, and …");
-  await stage.until("the kill", async () => (await stage.effects()).length > 0, 20_000);
+  await stage.until("the kill", async () => (await stage.effects()).length > 0, 20_000 * stage.ground.patience);
   say("killed", "… is killed (SIGKILL) right after its write, before it could note that it had written.");
   const taken = await stage.incident("the takeover", (r) => r.id === ask.id && (r.run?.steps.length ?? 0) > 0, 40_000);
   const count = (await stage.effects()).length;
   say(
     "taken-over",
-    `The other process fences the object, looks, and finds it done. Writes seen by the API server: ${count}.`,
+    `The other process fences the object, looks, and finds it done. Writes that the cluster has seen: ${count}.`,
     { writes: count, steps: taken.run?.steps.length },
   );
   expect("exactly one write of the pod template", count === 1);
-  await stage.until("the rollout", () => rolledOut(stage), 20_000);
-  say("rollout", `Rollout 3/3. Failing requests: ${Math.round(errorShare(stage) * 100)} %.`);
+  await stage.until("the rollout", () => rolledOut(stage), 20_000 * stage.ground.patience);
+  say("rollout", `Rollout 3/3. Failing requests: ${Math.round((await errorShare(stage)) * 100)} %.`);
   await stage.pause(1000);
   await stage.resolve(alerts);
   say("resolved", "The alerts resolve. Nightshift goes on looking: samples of its own, not the alert, decide.");

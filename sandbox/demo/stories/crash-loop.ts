@@ -21,8 +21,8 @@ export const story: Story = {
     const hung = new Set<string>();
     prepare(stage, hung);
     await stage.until("the platform to run", async () => (await ready(stage)).length === 2, 15_000);
-    stage.sandbox().grant("a");
-    stage.sandbox().grant("b");
+    await stage.sandbox().grant("a");
+    await stage.sandbox().grant("b");
     const target = "target: { from: pod, namespace: $labels.namespace, name: $labels.pod }";
     await stage.startNightshift({
       policy: policyText(ground, {
@@ -73,7 +73,7 @@ function prepare(stage: Stage, hung: ReadonlySet<string>): void {
 /** A restart would hide the cause: the rule may, the runbook says no, and the page carries the diagnosis. */
 async function crashing(stage: Stage): Promise<void> {
   const { ground, say, expect, pager } = stage;
-  await ground.patch({ kind: "ConfigMap", name: CONFIG, body: { data: { MODEL_STORE: "/modles" } } });
+  await ground.setData(CONFIG, { MODEL_STORE: "/modles" });
   say("edit", `A colleague mistypes a path in ConfigMap ${CONFIG}; the service reads it again, and dies.`);
   const looping = await stage.until(
     "a crash loop",
@@ -122,7 +122,7 @@ async function hanging(stage: Stage, hung: Set<string>): Promise<void> {
   const [first] = pods(stage);
   const name = String(first?.metadata.name);
   hung.add(name);
-  await ground.patch({ kind: "ConfigMap", name: CONFIG, body: { data: { MODEL_STORE: GOOD } } });
+  await ground.setData(CONFIG, { MODEL_STORE: GOOD });
   say("mended", "The colleague, called, corrects the path. The kubelet starts the pods again by itself …");
   await stage.until("one pod to be ready", async () => (await ready(stage)).length === 1, 40_000);
   await stage.until(

@@ -1,7 +1,14 @@
 /** Argo CD owns the Deployment: the change belongs in Git, so that it is handed to a person as text and nothing is written. */
 import { phone } from "../../slack/phone.js";
-import { alertsOfRelease, platformBefore, rolledOut, rulesOfRelease, shipBadRelease } from "../bad-release.js";
-import { IMAGE, NAME } from "../platform.js";
+import {
+  alertsOfRelease,
+  platformBefore,
+  rolledOut,
+  rulesOfRelease,
+  seedPlatform,
+  shipBadRelease,
+} from "../bad-release.js";
+import { NAME, tagOf } from "../release.js";
 import { policyText } from "../policy.js";
 import type { Story } from "../story.js";
 
@@ -16,8 +23,9 @@ export const story: Story = {
   async tell(stage) {
     const { ground, say, expect, pager, slack } = stage;
     const id = `${APPLICATION}:apps/Deployment:${ground.namespace}/${NAME}`;
-    await platformBefore(stage, { annotations: { "argocd.argoproj.io/tracking-id": id } });
-    stage.sandbox().grant("a");
+    seedPlatform(stage, { annotations: { "argocd.argoproj.io/tracking-id": id } });
+    await platformBefore(stage);
+    await stage.sandbox().grant("a");
     await stage.startNightshift({
       policy: policyText(ground, { rules: rulesOfRelease("auto") }),
       memory: "gitops",
@@ -29,7 +37,7 @@ export const story: Story = {
     const pod = await shipBadRelease(stage, CONTROLLER);
     say(
       "release",
-      `A merge brings ${IMAGE.bad.split(":")[1]}; Argo CD (here: its write, by the sandbox) syncs it. Its pods crash.`,
+      `A merge brings ${tagOf(stage.ground.release.bad)}; Argo CD (here: its write, by the sandbox) syncs it. Its pods crash.`,
     );
     const alerts = alertsOfRelease(stage, pod);
     await stage.fire(alerts);
@@ -54,12 +62,7 @@ export const story: Story = {
     stage.screen.show({ phone: phone(posted) });
 
     await stage.pause(2000);
-    await ground.patch({
-      kind: "Deployment",
-      name: NAME,
-      by: CONTROLLER,
-      body: { spec: { template: { spec: { containers: [{ name: "api", image: IMAGE.good }] } } } },
-    });
+    await ground.setImage({ name: NAME, image: ground.release.good, by: CONTROLLER });
     say("git", "A person reverts the commit; Argo CD syncs it.");
     await stage.until("the rollout", () => rolledOut(stage), 20_000);
     await stage.resolve(alerts);

@@ -1,7 +1,7 @@
 /** Asked at 3 a.m., nobody there: the ask expires, PagerDuty is paged, and a press that comes too late does nothing. */
 import { buttons } from "../../slack/index.js";
-import { alertsOfRelease, platformBefore, rulesOfRelease, shipBadRelease } from "../bad-release.js";
-import { IMAGE, NAME } from "../platform.js";
+import { alertsOfRelease, platformBefore, rulesOfRelease, seedPlatform, shipBadRelease } from "../bad-release.js";
+import { NAME, tagOf } from "../release.js";
 import { policyText, YOU } from "../policy.js";
 import type { Story } from "../story.js";
 
@@ -12,8 +12,9 @@ export const story: Story = {
 
   async tell(stage) {
     const { say, expect, pager, slack } = stage;
+    seedPlatform(stage);
     await platformBefore(stage);
-    stage.sandbox().grant("a");
+    await stage.sandbox().grant("a");
     await stage.startNightshift({
       policy: policyText(stage.ground, { rules: rulesOfRelease("approve"), expires: "10s" }),
       memory: "no-answer",
@@ -25,7 +26,7 @@ export const story: Story = {
     const pod = await shipBadRelease(stage);
     say(
       "release",
-      `An evening's release of ${NAME} (${IMAGE.bad.split(":")[1]}) crashes; the one before still serves.`,
+      `An evening's release of ${NAME} (${tagOf(stage.ground.release.bad)}) crashes; the one before still serves.`,
     );
     const alerts = alertsOfRelease(stage, pod).filter((a) => a.labels["alertname"] === "KubeDeploymentRolloutStuck");
     await stage.fire(alerts);

@@ -31,8 +31,8 @@ export const story: Story = {
       seedStatefulSet(kubernetes, { name, namespace: DATA, image: "postgres:17", replicas, port: 5432 });
     const ready = async () => (await ground.get("Pod", POD, DATA))?.status?.containerStatuses?.[0]?.ready === true;
     await stage.until("the database to run", ready, 15_000);
-    grant("a", DATA);
-    grant("b", DATA);
+    await grant("a", DATA);
+    await grant("b", DATA);
     await stage.startNightshift({
       policy: policyText(ground, {
         namespaces: [DATA],

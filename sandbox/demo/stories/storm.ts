@@ -26,7 +26,7 @@ export const story: Story = {
       kubernetes.list("Pod", ground.namespace).filter((p) => p.status?.containerStatuses?.[0]?.ready === true).length;
     const all = deployments.reduce((sum, one) => sum + one.replicas, 1);
     await stage.until("the platform to run", async () => serving() === all, 15_000);
-    grant("a");
+    await grant("a");
     await stage.startNightshift({ policy: policyText(ground, { rules: RULES }), memory: "storm" });
     say(
       "world",

@@ -1,7 +1,8 @@
 /** More than twice the traffic: the autoscaler is at its ceiling, the ceiling is raised, the new pods serve, proved. */
 import { headlineWithLog } from "../../../src/notify/headline.js";
 import { startAutoscaler } from "../autoscaler.js";
-import { NAME, SERVICES, seedDeployment } from "../platform.js";
+import { SERVICES, seedDeployment } from "../platform.js";
+import { NAME } from "../release.js";
 import { policyText } from "../policy.js";
 import type { Stage } from "../stage.js";
 import type { Story } from "../story.js";
@@ -66,7 +67,7 @@ export const story: Story = {
       wanted: () => Math.ceil(load / (REQUEST * TARGET) - 1e-9),
     });
     try {
-      grant("a");
+      await grant("a");
       await stage.startNightshift({
         policy: policyText(ground, {
           rules: `  - name: slow
