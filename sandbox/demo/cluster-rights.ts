@@ -50,7 +50,7 @@ export async function needCluster(
       ...[...OWN, ...GRANTS].flatMap((right) => questions(right, namespaces.own)),
     ];
     const may = await Promise.all(asked.map((question) => client.can(question)));
-    missing = asked.filter((_, index) => !may[index]).map(words);
+    missing = words(asked.filter((_, index) => !may[index]));
   } catch (cause) {
     throw new TerminalError(
       "ERR_NO_CLUSTER",
@@ -61,7 +61,7 @@ export async function needCluster(
   if (missing.length === 0) return;
   throw new TerminalError(
     "ERR_NO_RIGHTS",
-    `on ${where} this identity may not ${[...new Set(missing)].join(", ")}. The demo makes two namespaces of its own, plays there, and removes them. Nothing was made. Use a kubeconfig that may, or play the story on this machine: leave --cluster out.`,
+    `on ${where} this identity may not ${missing.join("; ")}. The demo makes two namespaces of its own, plays there, and removes them. Nothing was made. Use a kubeconfig that may, or play the story on this machine: leave --cluster out.`,
   );
 }
 
@@ -75,7 +75,12 @@ function questions([verbs, group, resource, subresource]: Right, namespace: stri
   }));
 }
 
-function words(question: AccessQuestion): string {
-  const what = question.subresource === undefined ? question.resource : `${question.resource}/${question.subresource}`;
-  return `${question.verb} ${what}`;
+/** One phrase a resource: `create, get namespaces`. */
+function words(questions: readonly AccessQuestion[]): string[] {
+  const verbs = new Map<string, Set<string>>();
+  for (const { resource, subresource, verb } of questions) {
+    const what = subresource === undefined ? resource : `${resource}/${subresource}`;
+    verbs.set(what, (verbs.get(what) ?? new Set()).add(verb));
+  }
+  return [...verbs].map(([what, which]) => `${[...which].join(", ")} ${what}`);
 }

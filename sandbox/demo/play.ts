@@ -1,5 +1,5 @@
 /** Plays one story from an empty machine to an empty machine. */
-import { messageOf } from "../../src/errors.js";
+import { messageOf, TerminalError } from "../../src/errors.js";
 import { createCleanup } from "./cleanup.js";
 import { startClusterGround } from "./cluster-ground.js";
 import type { Ground } from "./ground.js";
@@ -19,7 +19,8 @@ export interface PlayOptions {
 }
 
 /**
- * 0 when the world ended as told, 1 when it did not, 130 when it was interrupted. Everything that was started is stopped
+ * 0 when the world ended as told, 1 when it did not, 130 when it was interrupted. Errors: TerminalError where it was
+ * refused before anything was made. Everything that was started is stopped
  * and removed, whichever it is, also when the interrupt comes while things are being started.
  */
 export async function play(story: Story, options: PlayOptions): Promise<number> {
@@ -48,6 +49,12 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
   process.stdout.on("error", interrupt);
   for (const signal of SIGNALS) process.on(signal, interrupt);
 
+  async function finish(): Promise<void> {
+    await cleanup.run();
+    for (const line of left) process.stderr.write(`${line}\n`);
+    process.stdout.off("error", interrupt);
+    for (const signal of SIGNALS) process.off(signal, interrupt);
+  }
   const confirm = async (says: string): Promise<void> => {
     await screen.ask(`[y] ${says}; Ctrl-C leaves`, ["y"]);
   };
@@ -64,14 +71,17 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
     await story.tell(stage).catch((error: unknown) => stage.wrong.push(messageOf(error)));
     wrong = stage.wrong;
   } catch (error) {
+    // Refused before there was a world: no story was told that could have ended otherwise.
+    if (error instanceof TerminalError && !interrupted) {
+      screen.close();
+      await finish();
+      throw error;
+    }
     wrong = [messageOf(error)];
   }
   if (interrupted) return new Promise(() => undefined);
   for (const line of wrong) screen.say("wrong", `NOT AS TOLD: ${line}`);
   screen.close();
-  await cleanup.run();
-  for (const line of left) process.stderr.write(`${line}\n`);
-  process.stdout.off("error", interrupt);
-  for (const signal of SIGNALS) process.off(signal, interrupt);
+  await finish();
   return wrong.length + left.length === 0 ? 0 : 1;
 }

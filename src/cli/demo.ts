@@ -43,7 +43,7 @@ export async function demo(options: {
     json: options.json,
     ...(options.cluster ? { cluster: { image: options.image } } : {}),
   });
-  if (!options.json) process.stdout.write(LAST_LINES);
+  if (!options.json && code === 0) process.stdout.write(LAST_LINES);
   return code;
 }
 
