@@ -23,6 +23,8 @@ const OURS = /^(NIGHTSHIFT|SLACK|PAGERDUTY|PROMETHEUS|ALERTMANAGER|REDIS|DEMO)_|
 export interface ClusterOptions {
   /** An image that the nodes can pull and that has `sh`; the bad release is the same with a tag that is not there. */
   image: string;
+  /** Told what takes a while after the screen has closed. */
+  tell(line: string): void;
   /** Sentences about what could not be removed are added here. */
   left: string[];
   /** Asked once, before anything is made. */
@@ -62,6 +64,7 @@ export async function startClusterGround(dir: string, options: ClusterOptions, c
   /** Exactly the namespace that was made, by its UID. */
   async function removeNamespace(name: string, uid: string): Promise<void> {
     try {
+      options.tell(`Removing namespace ${name} …`);
       await api.remove("Namespace", { namespace: "", name, uid });
       const gone = async () => (await client.get(refOf("Namespace", "", name))) === null;
       await until(`namespace ${name} to go`, gone, GONE_MS);

@@ -58,13 +58,16 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
   const confirm = async (says: string): Promise<void> => {
     await screen.ask(`[y] ${says}; Ctrl-C leaves`, ["y"]);
   };
+  const tell = (line: string): void => {
+    if (!options.json) process.stderr.write(`${line}\n`);
+  };
   let wrong: string[];
   try {
     const { cluster } = options;
     const world = await startDemoWorld<Ground>(cleanup, (dir) =>
       cluster === undefined
         ? startSandboxGround(dir, cleanup)
-        : startClusterGround(dir, { image: cluster.image, left, confirm }, cleanup),
+        : startClusterGround(dir, { image: cluster.image, left, confirm, tell }, cleanup),
     );
     const stage = createStage(world, screen);
     cleanup.push(stage.close);

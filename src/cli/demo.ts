@@ -13,7 +13,8 @@ export async function demo(options: {
   const stories = await loadStories();
   if (options.list) {
     const width = Math.max(...[...stories.keys()].map((name) => name.length));
-    for (const { name, says } of stories.values()) process.stdout.write(`${name.padEnd(width)}  ${says}\n`);
+    for (const { name, says, cluster } of stories.values())
+      process.stdout.write(`${name.padEnd(width)}  ${says}${cluster === true ? " (also with --cluster)" : ""}\n`);
     return 0;
   }
   const story = stories.get(options.story);

@@ -11,7 +11,7 @@ const CACHE = { name: "redis", image: "redis:7", replicas: 1, port: 6379 };
 
 export const story: Story = {
   name: "storm",
-  says: "five workloads fail at once: nothing is restarted, although each rule may; people are told of one likely cause",
+  says: "five workloads fail at once: nothing is restarted, although the rule may; people are told of one likely cause",
   title: "an alert storm",
 
   async tell(stage) {
@@ -30,7 +30,7 @@ export const story: Story = {
     await stage.startNightshift({ policy: policyText(ground, { rules: RULES }), memory: "storm" });
     say(
       "world",
-      `${deployments.length} Deployments and a database. Every rule may restart its workload by itself (autonomy: auto): one by one, each of these plans would be allowed.`,
+      `${deployments.length} Deployments and a database. The rule may restart each Deployment by itself (autonomy: auto): one by one, each of these plans would be allowed.`,
     );
 
     cut = true;
