@@ -4,6 +4,8 @@ export interface Cleanup {
   push(...close: (() => Promise<unknown> | unknown)[]): void;
   /** Does everything, whatever fails; the same promise however often it is asked. */
   run(): Promise<void>;
+  /** Whether the end has come: nothing more is to be set up. */
+  readonly ended: boolean;
 }
 
 export function createCleanup(): Cleanup {
@@ -27,6 +29,9 @@ export function createCleanup(): Cleanup {
     run() {
       ended ??= all();
       return ended;
+    },
+    get ended() {
+      return ended !== null;
     },
   };
 }

@@ -50,6 +50,7 @@ export async function startClusterGround(dir: string, options: ClusterOptions, c
 
   /** The removal is kept before the request goes out, so that an interrupt meanwhile leaves nothing behind. */
   async function makeNamespace(name: string): Promise<void> {
+    if (cleanup.ended) throw new Error("interrupted");
     const made = api.create(demoNamespace(name));
     cleanup.push(async () => {
       const uid = await made.then(

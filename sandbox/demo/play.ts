@@ -20,8 +20,8 @@ export interface PlayOptions {
 
 /**
  * 0 when the world ended as told, 1 when it did not, 130 when it was interrupted. Errors: TerminalError where it was
- * refused before anything was made. Everything that was started is stopped
- * and removed, whichever it is, also when the interrupt comes while things are being started.
+ * refused before anything was made. Everything that was started is stopped and removed, whichever it is, also when the
+ * interrupt comes while things are being started.
  */
 export async function play(story: Story, options: PlayOptions): Promise<number> {
   const cleanup = createCleanup();
@@ -36,23 +36,37 @@ export async function play(story: Story, options: PlayOptions): Promise<number> 
     onInterrupt: interrupt,
   });
   let interrupted = false;
-  function interrupt(): void {
+  function leave(code: number): void {
     if (interrupted) return;
     interrupted = true;
     screen.close();
     void cleanup.run().then(() => {
       for (const line of left) process.stderr.write(`${line}\n`);
-      process.exit(130);
+      process.exit(code);
     });
   }
+  function interrupt(): void {
+    leave(130);
+  }
+  /** A fault of the demo itself must not leave behind what it made. */
+  function fault(error: unknown): void {
+    process.stderr.write(`nightshift: the demo failed: ${messageOf(error)}\n`);
+    leave(1);
+  }
+  const ignore = () => undefined;
   // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
   process.stdout.on("error", interrupt);
+  // A terminal that was closed takes no words any more: what was made is removed all the same.
+  process.stderr.on("error", ignore);
+  process.on("uncaughtException", fault);
   for (const signal of SIGNALS) process.on(signal, interrupt);
 
   async function finish(): Promise<void> {
     await cleanup.run();
     for (const line of left) process.stderr.write(`${line}\n`);
     process.stdout.off("error", interrupt);
+    process.stderr.off("error", ignore);
+    process.off("uncaughtException", fault);
     for (const signal of SIGNALS) process.off(signal, interrupt);
   }
   const confirm = async (says: string): Promise<void> => {
