@@ -12,6 +12,8 @@ export interface Workload {
   replicas: number;
   port: number;
   namespace?: string;
+  /** Its Service, where it is called otherwise than usual. */
+  service?: string;
   /** A ConfigMap and the keys that its pods read from it. */
   config?: { name: string; data: Record<string, string> };
   labels?: Record<string, string>;
@@ -152,7 +154,7 @@ export function seedStatefulSet(kubernetes: Kubernetes, of: Workload): void {
       spec,
       status: { phase: "Pending" },
     });
-  seedService(kubernetes, { ...of, namespace }, of.name);
+  seedService(kubernetes, { ...of, namespace }, of.service ?? of.name);
 }
 
 function seedService(kubernetes: Kubernetes, of: Workload & { namespace: string }, name: string): void {

@@ -27,7 +27,7 @@ const ENDS: Record<string, Record<string, unknown>> = {
   "traffic-spike": { outcome: "remediated", pods: 6, pages: 0, effects: 1, on: "HorizontalPodAutoscaler" },
   "crash-loop": { outcome: "remediated", incidents: 2, pages: 1, effects: 1, on: "eviction" },
   "no-answer": { outcome: "held", reason: "expired", pages: 1, effects: 0 },
-  storm: { outcome: "held", reason: "storm", effects: 0 },
+  storm: { reason: "storm", alerts: 12, workloads: 6, messages: 1, pages: 1, effects: 0 },
   protected: { outcome: "held", reason: "protected", pages: 1, effects: 0 },
   gitops: { outcome: "held", reason: "owned-by-gitops", alerts: 4, pages: 1, effects: 0 },
 };
@@ -74,7 +74,7 @@ describe("the demo's stories", () => {
   it.each([
     { name: "protected", kind: "StatefulSet", of: ["mcp-data", "postgres-primary"], body: annotate },
     { name: "gitops", kind: "Deployment", of: ["mcp-production", "mcp-typescript-api"], body: annotate },
-    { name: "storm", kind: "Deployment", of: ["mcp-production", "redis"], body: annotate },
+    { name: "storm", kind: "Deployment", of: ["mcp-production", "mcp-worker"], body: annotate },
     // The autoscaler's field, written past it.
     {
       name: "traffic-spike",
