@@ -127,14 +127,30 @@ export const commands: Partial<Record<string, Define>> = {
       .option("--yes", "answer by itself")
       .option("--json", "the timeline, one JSON object a line")
       .option("--list", "the stories")
-      .action(async (story: string, options: { yes?: boolean; json?: boolean; list?: boolean }) => {
+      .option("--cluster", "play it on the cluster of your KUBECONFIG, in namespaces of its own")
+      .option(
+        "--image <image>",
+        "with --cluster: what the pods run; your nodes can pull it, and it has `sh`",
+        "busybox:stable",
+      )
+      .action(async (story: string, options: DemoFlags) => {
         finish(
           await (await import("./demo.js")).demo({
             story,
             yes: options.yes ?? false,
             json: options.json ?? false,
             list: options.list ?? false,
+            cluster: options.cluster ?? false,
+            image: options.image,
           }),
         );
       }),
 };
+
+interface DemoFlags {
+  yes?: boolean;
+  json?: boolean;
+  list?: boolean;
+  cluster?: boolean;
+  image: string;
+}
