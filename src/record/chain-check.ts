@@ -12,9 +12,9 @@ export interface ChainFault {
   says: string;
 }
 
-/** A head that was kept outside Redis, and when (milliseconds). */
+/** A head that was kept outside Redis: in the cluster, and when (milliseconds); null for one that the log printed. */
 export interface Anchor extends Head {
-  at: number;
+  at: number | null;
 }
 
 export interface ChainReport {
@@ -121,7 +121,7 @@ export function createChainCheck(
         incident: null,
         expected: `${anchor.seq}:${anchor.hash}`,
         found: seen.has(anchor.seq) ? `${anchor.seq}:${seen.get(anchor.seq)}` : lastWords(),
-        says: lostWords(anchor, sound),
+        says: lostWords(anchor, sound ?? null),
       });
     }
     return {
@@ -167,11 +167,16 @@ export function createChainCheck(
   return { take, end };
 }
 
-/** What it means that a head which was kept outside Redis is not in the chain any more. */
-export function lostWords(lost: { at: number; seq: number }, sound: { at: number; seq: number } | undefined): string {
-  const from =
-    sound === undefined
-      ? "history from before that moment"
-      : `history from entry ${sound.seq + 1} (after ${iso(sound.at)})`;
-  return `the head kept in the cluster at ${iso(lost.at)} (entry ${lost.seq}) is not in the chain: ${from} was lost or replaced`;
+/** What it means that a head which was kept outside Redis is not in the chain any more. `sound` is the newest that still is. */
+export function lostWords(
+  lost: { at: number | null; seq: number },
+  sound: { at: number | null; seq: number } | null,
+): string {
+  const which =
+    lost.at === null
+      ? `the head of entry ${lost.seq}`
+      : `the head kept in the cluster at ${iso(lost.at)} (entry ${lost.seq})`;
+  const after = sound?.at == null ? "" : ` (after ${iso(sound.at)})`;
+  const from = sound === null ? "history from before that moment" : `history from entry ${sound.seq + 1}${after}`;
+  return `${which} is not in the chain: ${from} was lost or replaced`;
 }
