@@ -1,5 +1,6 @@
 /** The composition root: holds every key, hands each room its own, locks up in reverse order. */
 import { hostname } from "node:os";
+import { createAuditKeeper } from "./app/audit.js";
 import { createGuardWorld } from "./app/guard-world.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
 import { openClients } from "./app/clients.js";
@@ -46,6 +47,7 @@ const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
 /** How often it is looked whether Redis still remembers. */
 const MEMORY_MS = 1000;
+const AUDIT_MS = 60_000;
 const SWEEP_MS = 60_000;
 const LEASE_SECONDS = 35;
 /** Redis must be away this long before the direct page goes out; DESIGN asks for 60 s at most. */
@@ -138,6 +140,8 @@ async function start(
   const own = writer ?? reader;
   const control = createControl(own, config.namespace);
   if (hands) await control.create();
+  const audit = createAuditKeeper({ redis, prefix, own: writer, namespace: config.namespace, clock, log, metrics });
+  life.cleanup.push(() => audit.stop());
   const leases = createLeaseStore(own, config.namespace, { clock, durationSeconds: LEASE_SECONDS });
   const budgets = createBudgets(own, config.namespace, clock);
   const holder = `${process.env["POD_UID"] ?? hostname()}-${process.pid}-${randomHex(4)}`;
@@ -333,6 +337,7 @@ async function start(
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
+  tasks.every(AUDIT_MS, "audit", () => audit.round());
   if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
   tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);
   tasks.every(options.sweepMs ?? SWEEP_MS, "what people did", () => readShadows(ports));

@@ -64,6 +64,7 @@ for (const name of [
   "resume",
   "plan",
   "run",
+  "audit",
   "doctor",
   "runbooks",
   "demo",

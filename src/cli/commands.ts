@@ -71,6 +71,39 @@ export const commands: Partial<Record<string, Define>> = {
       .action(async (scope: string, options: { json?: boolean }) =>
         finish(await (await import("./pause.js")).resume({ scope, json: options.json ?? false })),
       ),
+  audit: (command, finish) => {
+    command.description("every transition, who and why, as a chain of hashes");
+    command
+      .command("export")
+      .description(
+        "one incident in one file: alerts, plan, approvals, guards, effects, verification, pages, transitions",
+      )
+      .argument("<incident>", "the incident's or its run's id, or the beginning of it")
+      .option("--out <file>", "writes JSON to a new file instead")
+      .option("--json", "machine-readable output")
+      .action(async (incident: string, options: { out?: string; json?: boolean }) =>
+        finish(
+          await (await import("./audit-export.js")).auditExport({
+            incident,
+            out: options.out ?? null,
+            json: options.json ?? false,
+          }),
+        ),
+      );
+    command
+      .command("verify")
+      .description("whether the chain holds, and where it breaks; exit 0 intact, 1 broken, 2 could not be read")
+      .option("--head <number:hash>", "also look for a head that the log printed")
+      .option("--json", "machine-readable output")
+      .action(async (options: { head?: string; json?: boolean }) =>
+        finish(
+          await (await import("./audit-verify.js")).auditVerify({
+            head: options.head ?? null,
+            json: options.json ?? false,
+          }),
+        ),
+      );
+  },
   runbooks: (command, finish) =>
     command
       .description("the runbooks of this version")

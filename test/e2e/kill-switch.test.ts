@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createKubernetes, type KubernetesClient } from "../../src/clients/kubernetes.js";
 import { systemClock } from "../../src/clock.js";
+import { createAuditHeads } from "../../src/execution/audit-heads.js";
 import { type ControlStore, createControl, revokeLeases } from "../../src/execution/control.js";
 import { createLeaseStore } from "../../src/execution/lease.js";
 import { emptyLedger } from "../../src/execution/ledger.js";
@@ -128,6 +129,18 @@ describe.skipIf(missing !== null)(
       const hpa = `/apis/autoscaling/v2/namespaces/${SHOP}/horizontalpodautoscalers/web`;
       expect((await hands.ask("PATCH", hpa, { spec: { maxReplicas: 5 } })).status).toBe(403);
       expect((await installed.admin.ask("PATCH", hpa, { spec: { maxReplicas: 5 } })).status).toBe(200);
+    });
+
+    it("is not touched by the head of the audit, which the hands keep beside it, paused or not (I6)", async () => {
+      await paused();
+      const head = { seq: 7, hash: "0f".repeat(32), id: "1-0", at: 1 };
+      await createAuditHeads(client, OWN).change(async (kept) => ({ ...kept, heads: [head] }));
+
+      expect(await createAuditHeads(client, OWN).read()).toMatchObject({ heads: [head] });
+      expect((await installed.admin.ask("GET", switchPath)).body.data).toEqual({ stop: "true", pauses: "[]" });
+      expect((await write(hands)).status).toBe(403);
+      await running();
+      expect(await createAuditHeads(client, OWN).read()).toMatchObject({ heads: [head] });
     });
 
     it("refuses in the paused namespace alone", async () => {
