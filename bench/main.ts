@@ -1,6 +1,7 @@
 /** `npm run bench`: measures and prints a table, or with --json the same figures. docs/performance.md explains them. */
 import { parseArgs } from "node:util";
 import { type CellResult, type Figure, tableOf } from "./figures.js";
+import { firstWrite } from "./first-write.js";
 import { ingest } from "./ingest.js";
 import { machine } from "./machine.js";
 import { match } from "./match.js";
@@ -18,6 +19,12 @@ const { quick, cluster, json } = values;
 
 const cells: Record<string, () => Promise<Figure[]>> = {
   ingest: () => ingest(quick ? { rounds: 1, ms: 400 } : { rounds: 3, ms: 4000 }),
+  "first-write": () =>
+    firstWrite(
+      quick
+        ? { rates: [20], rounds: 1, targets: 4, cluster }
+        : { rates: [10, 100], rounds: cluster ? 1 : 3, targets: 90, cluster },
+    ),
   match: () => match(quick ? { alerts: 2000, rounds: 1 } : { alerts: 200_000, rounds: 7 }),
   start: () => startUp(quick ? { rounds: 1, idleMs: 500 } : { rounds: 3, idleMs: 10_000 }),
 };
