@@ -7,6 +7,7 @@ import fastify from "fastify";
 import { type Dispatcher, request } from "undici";
 import { loadAuth } from "../src/clients/kubernetes-auth.js";
 import { systemClock } from "../src/clock.js";
+import { endWithParent } from "./end.js";
 
 export interface BarePathInput {
   socket: string;
@@ -24,7 +25,7 @@ interface Raw {
   metadata: { resourceVersion: string; uid: string; annotations?: Record<string, string> };
 }
 
-process.once("disconnect", () => process.exit(0));
+endWithParent();
 const input = JSON.parse(process.argv[2] ?? "{}") as BarePathInput;
 const auth = await loadAuth({ kubeconfig: input.kubeconfig, clock: systemClock });
 

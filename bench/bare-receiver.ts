@@ -1,6 +1,7 @@
 /** The floor of ingest: bare Fastify, one BullMQ add with the whole body, 202. Nothing is checked and nothing is kept. */
 import { Queue } from "bullmq";
 import fastify from "fastify";
+import { endWithParent } from "./end.js";
 
 export interface BareInput {
   /** Redis' socket. */
@@ -8,7 +9,7 @@ export interface BareInput {
   bodyLimit: number;
 }
 
-process.once("disconnect", () => process.exit(0));
+endWithParent();
 const input = JSON.parse(process.argv[2] ?? "{}") as BareInput;
 const queue = new Queue("bare", { connection: { path: input.socket } as never, prefix: "{bare}" });
 queue.on("error", (error) => console.error(error));

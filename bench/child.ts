@@ -8,6 +8,12 @@ const bin = fileURLToPath(new URL("../bin/nightshift.js", import.meta.url));
 /** Linux counts a process's time in ticks of this many milliseconds. */
 const TICK_MS = 10;
 
+/** BENCH_PROFILE=DIR leaves a processor profile of every process there. */
+function profiling(): string[] {
+  const dir = process.env["BENCH_PROFILE"];
+  return dir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${dir}`];
+}
+
 export interface Child {
   pid: number;
   stop(): Promise<void>;
@@ -28,7 +34,7 @@ export async function start<Ready>(
   input: unknown,
 ): Promise<Child & { ready: Ready; child: ChildProcess }> {
   const child = fork(fileURLToPath(new URL(`./${file}`, import.meta.url)), [JSON.stringify(input)], {
-    execArgv: ["--import", "tsx"],
+    execArgv: ["--import", "tsx", ...profiling()],
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   return { pid: child.pid ?? 0, child, ready: await message<Ready>(child, file), stop: () => endOf(child) };
@@ -56,10 +62,10 @@ export interface Served extends Child {
 }
 
 /** The product as users run it: the built command line, `serve`, ready. Errors: Error with its last lines. */
-export async function serve(env: Record<string, string>, nodeOptions: readonly string[] = []): Promise<Served> {
+export async function serve(env: Record<string, string>): Promise<Served> {
   const port = await freePort();
   const began = performance.now();
-  const child = spawn(process.execPath, [...nodeOptions, bin, "serve"], {
+  const child = spawn(process.execPath, [...profiling(), bin, "serve"], {
     env: { PATH: process.env["PATH"] ?? "", NIGHTSHIFT_HOST: "127.0.0.1", NIGHTSHIFT_PORT: String(port), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
