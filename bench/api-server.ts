@@ -7,5 +7,5 @@ export interface ApiServerReady {
 }
 
 endWithParent();
-const kubernetes = await startKubernetes({ speed: 20, tickMs: 100, namespaces: ["nightshift"] });
+const kubernetes = await startKubernetes({ speed: 20, tickMs: 500, namespaces: ["nightshift"] });
 process.send?.({ kubeconfig: kubernetes.kubeconfig() } satisfies ApiServerReady);
