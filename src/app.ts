@@ -5,6 +5,7 @@ import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.
 import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { embeddedSecret } from "./app/secret.js";
+import { createStormView } from "./app/storm-view.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -16,10 +17,12 @@ import { createProbe } from "./clients/probe.js";
 import { createBudgets } from "./execution/budget.js";
 import { createControl } from "./execution/control.js";
 import { createLeaseStore, createLeaseWatch } from "./execution/lease.js";
+import { createMemoryCopy } from "./execution/memory-lease.js";
 import type { Bracket } from "./execution/ports.js";
 import { loadGuards } from "./guard/gate.js";
 import { createLog, type Log } from "./log.js";
 import { createMetrics } from "./metrics.js";
+import { createMemory } from "./memory.js";
 import { createPipeline } from "./pipeline.js";
 import { incidentActivity } from "./pipeline-consider.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -34,8 +37,11 @@ import { sweep } from "./sweep.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
 
-const PRESENT_MS = 1000;
+/** How often the hands say that they live; missed five times in a row they count as gone. */
+const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
+/** How often it is looked whether Redis still remembers. */
+const MEMORY_MS = 1000;
 const SWEEP_MS = 60_000;
 const LEASE_SECONDS = 35;
 /** Redis must be away this long before the direct page goes out; DESIGN asks for 60 s at most. */
@@ -162,6 +168,7 @@ async function start(
   };
   const symptom = (record: Parameters<typeof incidentSymptom>[1]) => incidentSymptom(verify, record);
   const writerAccount = `system:serviceaccount:${config.namespace}:nightshift-hands`;
+  const storm = createStormView({ cluster, reader, facts, policy: () => policy, clock });
   const world = {
     cluster,
     alertmanagers,
@@ -170,6 +177,7 @@ async function start(
     budgets,
     control,
     facts,
+    storm,
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
@@ -211,6 +219,8 @@ async function start(
     dryRunner: writer,
     alertmanagers,
     guardWorld: (record, of) => createGuardWorld(world, record, of),
+    storm,
+    remembers: () => memory.trusted(),
     slack,
     pager,
     onCall: async () => rest?.onCall().catch(() => null) ?? null,
@@ -261,6 +271,8 @@ async function start(
           return pipeline.decide(job.click);
         case "carryOut":
           return pipeline.carryOut(job.incident, signal);
+        case "dryRun":
+          return pipeline.dryRun(job);
         case "tell":
           return pipeline.tell(job.incident);
       }
@@ -276,7 +288,33 @@ async function start(
     life.cleanup.push(() => consumer.stop());
   };
 
+  const missing = new Set<string>();
+  const sweepOnce = () =>
+    sweep(
+      {
+        ...ports,
+        open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
+        revive: async () =>
+          (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
+      },
+      missing,
+    );
+  const memory = createMemory({
+    facts,
+    copy: createMemoryCopy(own, config.namespace, clock),
+    records,
+    transition,
+    sweep: sweepOnce,
+    pager,
+    clock,
+    random: randomHex,
+    log,
+    metrics,
+    url: config.url,
+  });
   const tasks = createTasks(clock, log);
+  if (hands) await memory.look().catch((error: unknown) => log.warn({ error }, "the store could not be looked at yet"));
+  else metrics.memoryTrusted.set(1);
   if (hands) await facts.present(holder, 5 * PRESENT_MS);
   if (front) {
     consume("alerts", 16);
@@ -286,18 +324,8 @@ async function start(
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
-  const missing = new Set<string>();
-  tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", () =>
-    sweep(
-      {
-        ...ports,
-        open: async (alerts) => void (await pipeline.open({ alerts: [...alerts], truncated: 0, groupKey: null })),
-        revive: async () =>
-          (await Promise.all(queueNames.map((name) => producer.revive(name)))).flatMap((r) => r.given),
-      },
-      missing,
-    ),
-  );
+  if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
+  tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);
   if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
   const watch = createRedisWatch({
     depth: () => producer.depth("alerts"),

@@ -26,6 +26,11 @@ export function createMetrics(options: {
     for (const set of combinations(labels as Record<string, readonly string[]>)) made.inc(set as never, 0);
     return made;
   };
+  const perQueue = (name: string, help: string) => {
+    const made = new Gauge({ name, help, labelNames: ["queue"], registers });
+    for (const queue of queueNames) made.set({ queue }, 0);
+    return made;
+  };
   collectDefaultMetrics({ register: registry });
 
   return {
@@ -47,6 +52,11 @@ export function createMetrics(options: {
       reason: [...options.reasons, "none"],
     }),
     incidents: new Gauge({ name: "nightshift_incidents", help: "Incidents that the sweep looks after.", registers }),
+    storms: new Gauge({
+      name: "nightshift_storms",
+      help: "Storms that were going on at the last sweep: nothing is changed meanwhile.",
+      registers,
+    }),
     asks: new Gauge({ name: "nightshift_asks", help: "Plans that waited for people at the last sweep.", registers }),
     oldestAsk: new Gauge({
       name: "nightshift_oldest_ask_seconds",
@@ -81,18 +91,8 @@ export function createMetrics(options: {
     pages: counter("nightshift_pages_total", "Pages to PagerDuty.", { result: pageResults }),
     slack: counter("nightshift_slack_calls_total", "Calls to Slack.", { result: ["ok", "failed"] }),
     jobs: counter("nightshift_jobs_total", "Jobs by queue and end.", { queue: queueNames, result: jobResults }),
-    queueDepth: new Gauge({
-      name: "nightshift_queue_jobs",
-      help: "Jobs waiting, active or delayed.",
-      labelNames: ["queue"],
-      registers,
-    }),
-    oldestJob: new Gauge({
-      name: "nightshift_queue_oldest_seconds",
-      help: "Age of the oldest waiting job.",
-      labelNames: ["queue"],
-      registers,
-    }),
+    queueDepth: perQueue("nightshift_queue_jobs", "Jobs waiting, active or delayed."),
+    oldestJob: perQueue("nightshift_queue_oldest_seconds", "Age of the oldest waiting job."),
     sweeps: counter("nightshift_sweeps_total", "Rounds of the sweep.", { result: ["ok", "failed"] }),
     ready: new Gauge({
       name: "nightshift_ready",
@@ -102,6 +102,11 @@ export function createMetrics(options: {
     paused: new Gauge({
       name: "nightshift_paused",
       help: "1 while a pause of scope all is set or the control ConfigMap cannot be read.",
+      registers,
+    }),
+    memoryTrusted: new Gauge({
+      name: "nightshift_memory_trusted",
+      help: "0 while Redis is behind what was known of it and not everything was swept since: nothing is begun then.",
       registers,
     }),
     decideSeconds: new Histogram({

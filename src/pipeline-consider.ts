@@ -6,7 +6,8 @@ import { leaseName, planOpKey } from "./execution/keys.js";
 import type { JobEnd } from "./execution/ports.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { remediate } from "./pipeline-remediate.js";
+import { type Ends, remediate } from "./pipeline-remediate.js";
+import { joinsStorm, type Storm, stormOf, stormWakes } from "./pipeline-storm.js";
 import { decide } from "./policy/decide.js";
 import { type Decision, type Rule, wakesPeople } from "./policy/policy.js";
 import { type IncidentRecord, isLive } from "./record/incident.js";
@@ -58,7 +59,11 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   const { decision } = lead;
   if (needsTarget(decision) && record.target === null && decision.target !== null && !record.resolved) {
     const found = await resolveTarget(decision.target, lead.alert, p.reader);
-    if (!("target" in found)) return held(found.reason, found.says);
+    if (!("target" in found)) {
+      const storm = await stormOf(p, record, decision);
+      if (storm !== null) return inStorm(p, record, { decision, storm, held, suppressed });
+      return held(found.reason, found.says);
+    }
     const other = await p.records.byTarget(`${found.target.cluster}/${found.target.uid}`);
     const there = other === null || other === record.id ? null : await p.records.get(other);
     if (there && isLive(there.state)) {
@@ -105,6 +110,8 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   }
   if (record.resolved) return suppressed("not-active", "every alert of it had resolved before it was considered");
   if (decision.decision === "ignore") return suppressed(decision.reason ?? "ignored", decision.says);
+  const storm = joinsStorm(decision, record.severity) ? await stormOf(p, record, decision) : null;
+  if (storm !== null) return inStorm(p, record, { decision, storm, held, suppressed });
   if (decision.decision === "escalate") return held(decision.reason ?? "escalated", decision.says);
 
   if (decision.decision === "diagnose" || decision.decision === "hold" || remedy?.kind !== "remedy") {
@@ -123,6 +130,25 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     held,
     suppressed,
   });
+}
+
+/** Told by the storm's own message and page; nothing is looked at or planned for it. */
+async function inStorm(
+  p: PipelinePorts,
+  record: IncidentRecord,
+  of: Pick<Ends, "decision" | "held" | "suppressed"> & { storm: Storm },
+): Promise<JobEnd> {
+  const { decision, storm } = of;
+  const joined = { joined: storm.id };
+  if (decision.decision === "remediate" && decision.rule?.autonomy === "observe") {
+    if (wakesPeople({ severity: record.severity })) await stormWakes(p, storm.id);
+    const wouldHave = `I would have held it: ${storm.says}`;
+    return of.suppressed("observed", `rule ${decision.rule.name} has autonomy observe`, { ...joined, wouldHave });
+  }
+  const quiet = decision.decision === "diagnose" && !wakesPeople({ severity: record.severity });
+  if (quiet) return of.suppressed("storm", storm.says, joined);
+  await stormWakes(p, storm.id);
+  return of.held("storm", storm.says, joined);
 }
 
 interface Lead {

@@ -5,6 +5,7 @@ import type { ClusterReader, ClusterWriter } from "./cluster.js";
 import type { EnginePorts, JobEnd } from "./execution/ports.js";
 import type { LeaseStore, LeaseView } from "./execution/lease.js";
 import type { Guard, GuardWorld } from "./guard/guard.js";
+import type { StormView } from "./guard/storm.js";
 import type { Log } from "./log.js";
 import type { Metrics } from "./metrics.js";
 import type { PagerPort, SlackPort } from "./notify/notify.js";
@@ -55,6 +56,10 @@ export interface PipelinePorts {
   dryRunner: ClusterWriter | null;
   alertmanagers: AlertmanagerReader | null;
   guardWorld(record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld;
+  /** Which workloads began to fail within this long, and how many there are. Errors: ClusterError, UnavailableError. */
+  storm(withinMs: number): Promise<StormView>;
+  /** False while the store may have forgotten something: nothing is begun then. */
+  remembers(): boolean;
   slack: SlackPort | null;
   pager: PagerPort | null;
   /** User ids on call at PagerDuty; null where it cannot be asked. */

@@ -1,18 +1,19 @@
 /** Plans a remedy and leaves it observed, proposed, asked about, approved by the policy, or held. Part of the hall. */
 import { sealApproval } from "./approval/seal.js";
-import { ClusterError, nameOf } from "./cluster.js";
-import { messageOf } from "./errors.js";
+import { nameOf } from "./cluster.js";
 import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
 import { ownersOf } from "./owner/owners.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
+import { joinStorm, stormWakes } from "./pipeline-storm.js";
+import { dryRunOf } from "./pipeline-dry-run.js";
 import { makePlan } from "./plan/plan.js";
 import { decide } from "./policy/decide.js";
 import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from "./policy/policy.js";
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
-import { type AnyRemedy, isSkip, type JsonPatchOp, type Risk, type Target } from "./runbook.js";
+import { type AnyRemedy, isSkip, type Risk } from "./runbook.js";
 
 const DONE: JobEnd = { end: "done" };
 const WHO = "nightshift";
@@ -103,9 +104,6 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     { timeoutMs: p.settings.guardTimeoutMs, log: p.log },
   );
   for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
-  if (gate.trace.some((one) => one.guard === "storm" && one.holds) && (await p.facts.stormOpen()) === null) {
-    await p.facts.setStorm(p.clock.now(), p.clock.now() + rule.guards.storm.quietMs);
-  }
   const others = otherPlans(p, record, rule);
   const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") =>
     p.metrics.plans.inc({ runbook: remedy.name, result });
@@ -119,11 +117,18 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
       plan,
     });
   }
+  if (gate.held?.reason === "storm") {
+    // It tripped between the look before the plan and the guards: the storm tells for this one too.
+    counted("held");
+    const storm = await joinStorm(p, record, { storm: rule.guards.storm, tripped: gate.held.says });
+    await stormWakes(p, storm.id);
+    return held("storm", storm.says, { guards: gate.trace, plan, joined: storm.id });
+  }
   if (gate.held) {
     counted("held");
     return held(gate.held.reason, gate.held.says, { guards: gate.trace, plan });
   }
-  const dryRun = await dryRunOf(p, remedy, { ...context, plan });
+  const dryRun = await dryRunOf(p, { record, remedy, plan });
   if (dryRun.refused) {
     counted("held");
     return held("refused", dryRun.says, { guards: gate.trace, plan });
@@ -179,43 +184,6 @@ function ceiling(p: PipelinePorts, rule: Rule, remedy: AnyRemedy): { level: Auto
   }
   if (remedy.risk !== "A") level = lowest(level, "approve");
   return { level, reason, says };
-}
-
-/** Runs the steps with a writer whose writes the API server checks and throws away. */
-async function dryRunOf(
-  p: PipelinePorts,
-  remedy: AnyRemedy,
-  context: { target: Target; plan: Plan } & Record<string, unknown>,
-): Promise<{ refused: boolean; says: string }> {
-  const writer = p.dryRunner;
-  if (writer === null)
-    return { refused: false, says: "not tried here: this role may not write; it is checked again before the write" };
-  let notNow = "";
-  try {
-    await remedy.execute({
-      ...(context as unknown as Parameters<AnyRemedy["execute"]>[0]),
-      step: async (_name, prepare) => {
-        const effect = await prepare();
-        const live = await p.reader.get(effect.object);
-        if (live === null) throw new Error(`${nameOf(effect.object)} is gone`);
-        if ("evict" in effect) {
-          await writer.evict(effect.object, { dryRun: true }).catch((error: unknown) => {
-            if (!(error instanceof ClusterError) || error.status !== 429) throw error;
-            notNow =
-              "; a disruption budget does not allow it at this moment, so it is asked for until it does, five minutes at most";
-          });
-          return;
-        }
-        const pin: JsonPatchOp[] =
-          live.metadata.annotations === undefined ? [{ op: "add", path: "/metadata/annotations", value: {} }] : [];
-        await writer.jsonPatch(effect.object, [...pin, ...effect.patch(live)], { dryRun: true });
-      },
-    });
-    return { refused: false, says: `the API server accepts the change (dry run)${notNow}` };
-  } catch (error) {
-    if (error instanceof ClusterError && error.fateUnknown) throw error;
-    return { refused: true, says: `the API server does not accept the change in a dry run: ${messageOf(error)}` };
-  }
 }
 
 function otherPlans(p: PipelinePorts, record: IncidentRecord, rule: Rule): string[] {

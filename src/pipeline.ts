@@ -2,7 +2,6 @@
  * The hall: receive, consider, decide, carryOut, tell. The order of the stages is written here and nowhere else; later
  * stages never call earlier ones, they move the record.
  */
-import type { Alert } from "./alert/alert.js";
 import { parseWebhook, type ParsedWebhook } from "./alert/webhook.js";
 import { mayApprove } from "./approval/approvers.js";
 import type { Click } from "./approval/click.js";
@@ -14,8 +13,10 @@ import { runGate } from "./guard/gate.js";
 import { tell as tellPeople } from "./notify/tell.js";
 import { considerIncident, incidentActivity } from "./pipeline-consider.js";
 import { openAlerts } from "./pipeline-open.js";
+import { answerDryRun } from "./pipeline-dry-run.js";
+import { gathers, suspect } from "./pipeline-storm.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { JOB_VERSION, type WebhookJob } from "./queue/jobs.js";
+import { type DryRunJob, JOB_VERSION, type WebhookJob } from "./queue/jobs.js";
 import type { IncidentRecord } from "./record/incident.js";
 import { reasons } from "./record/reasons.js";
 import type { AnyRemedy } from "./runbook.js";
@@ -173,6 +174,7 @@ export function createPipeline(p: PipelinePorts) {
   /** lease → steps → verify → (undo) → record. */
   async function carryOut(incident: string, signal: AbortSignal): Promise<JobEnd> {
     if (!p.engine) return again(5000);
+    if (!p.remembers()) return again(1000);
     return carryOutRun(
       { ...p.engine, check, measure: p.measure, activity: (record) => incidentActivity(p, record) },
       working,
@@ -211,8 +213,14 @@ export function createPipeline(p: PipelinePorts) {
 
   /** Renders the record's present state: lost, doubled or reordered notices do no harm. */
   async function tell(incident: string): Promise<JobEnd> {
-    const record = await p.records.get(incident);
+    let record = await p.records.get(incident);
     if (record === null) return DONE;
+    // What is only being looked at is told once it is decided, in a moment: it may turn out to be part of a storm.
+    if (record.state === "open" && record.slack === null && record.page === "none") return DONE;
+    const gathering = gathers(p, record);
+    if (gathering > 0) return again(gathering);
+    await suspect(p, record);
+    record = (await p.records.get(incident)) ?? record;
     const words = {
       url: p.settings.url,
       install: p.settings.install,
@@ -225,6 +233,7 @@ export function createPipeline(p: PipelinePorts) {
           digest: of.plan?.digest ?? "",
         }),
       slack: p.slack !== null,
+      storm: record.storm ? await p.facts.stormMembers(record.id) : null,
     };
     const quiet =
       record.reason === "ignored" ||
@@ -232,7 +241,7 @@ export function createPipeline(p: PipelinePorts) {
       record.reason === "unmanaged" ||
       (record.reason === "unmatched" && record.state === "suppressed");
     const joined =
-      record.joined !== null ||
+      (record.joined !== null && record.slack === null) ||
       (record.state === "suppressed" && record.reason === "resolved" && record.slack === null && record.plan === null);
     const noted = await tellPeople(record, {
       slack: quiet || joined ? null : p.slack,
@@ -265,7 +274,7 @@ export function createPipeline(p: PipelinePorts) {
     decide,
     carryOut,
     tell,
-    alertsOf: (job: WebhookJob): Alert[] => job.alerts,
+    dryRun: (job: DryRunJob): Promise<JobEnd> => answerDryRun(p, job),
   };
 }
 

@@ -10,6 +10,7 @@ import { parseOutcome } from "./execution/carry-out.js";
 import type { LeaseView } from "./execution/lease.js";
 import { directPage } from "./notify/pager-event.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
+import { sweepStorm } from "./pipeline-storm.js";
 import { JOB_VERSION } from "./queue/jobs.js";
 import { isLive, type IncidentRecord } from "./record/incident.js";
 import { lostRecord } from "./record/open.js";
@@ -30,8 +31,8 @@ export interface SweepPorts extends PipelinePorts {
   revive(): Promise<string[]>;
 }
 
-/** `missing` carries, from one round to the next, the alerts that no record held: a webhook may just be under way. */
-export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> {
+/** Whether every round succeeded. `missing` carries, from one round to the next, the alerts that no record held: a webhook may just be under way. */
+export async function sweep(p: SweepPorts, missing: Set<string>): Promise<boolean> {
   const rounds: [string, () => Promise<void>][] = [
     ["records", () => sweepRecords(p)],
     ["leases", () => sweepLeases(p)],
@@ -49,18 +50,21 @@ export async function sweep(p: SweepPorts, missing: Set<string>): Promise<void> 
     }
   }
   p.metrics.sweeps.inc({ result: failed ? "failed" : "ok" });
+  return !failed;
 }
 
 async function sweepRecords(p: SweepPorts): Promise<void> {
   const ids = await p.records.attention();
   p.metrics.incidents.set(ids.length);
   const now = p.clock.now();
+  let storms = 0;
   const asks: { age: number; overdue: number }[] = [];
   for (const id of ids) {
     try {
       const record = await p.records.get(id);
       if (record?.state === "waiting" && record.plan)
         asks.push({ age: now - record.plan.createdAt, overdue: now - record.plan.expiresAt });
+      if (record?.storm && record.storm.overAt === null) storms += 1;
       if (record === null) await p.records.forget(id);
       else await sweepRecord(p, record);
     } catch (error) {
@@ -68,6 +72,7 @@ async function sweepRecords(p: SweepPorts): Promise<void> {
     }
   }
   const most = (ms: number[]) => Math.max(0, ...ms) / 1000;
+  p.metrics.storms.set(storms);
   p.metrics.asks.set(asks.length);
   p.metrics.oldestAsk.set(most(asks.map((ask) => ask.age)));
   p.metrics.askOverdue.set(most(asks.map((ask) => ask.overdue)));
@@ -77,6 +82,7 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
   const now = p.clock.now();
   const nudge = (kind: "consider" | "carryOut" | "tell") => p.add({ v: JOB_VERSION, kind, incident: record.id });
   if (record.page === "wanted" || record.pageResolve === "wanted") await nudge("tell");
+  if (record.storm) return sweepStorm(p, record);
   if (now - record.updatedAt < GRACE_MS) return;
   if (record.state === "open") await nudge("consider");
   if (record.state === "approved" || record.state === "running") await nudge("carryOut");

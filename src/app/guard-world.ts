@@ -3,7 +3,8 @@ import { verifyApproval } from "../approval/seal.js";
 import type { Budgets } from "../execution/budget.js";
 import type { ControlStore } from "../execution/control.js";
 import { leaseName } from "../execution/keys.js";
-import type { GuardWorld, StormView } from "../guard/guard.js";
+import type { GuardWorld } from "../guard/guard.js";
+import type { StormView } from "../guard/storm.js";
 import type { AccessQuestion, ClusterReader } from "../cluster.js";
 import type { LeaseStore } from "../execution/lease.js";
 import type { Policy, Rule } from "../policy/policy.js";
@@ -20,6 +21,7 @@ export interface WorldPorts {
   budgets: Budgets;
   control: ControlStore;
   facts: FactStore;
+  storm(withinMs: number): Promise<StormView>;
   policy(): Policy;
   keys(): string[];
   symptom(record: IncidentRecord): Promise<Symptom>;
@@ -43,7 +45,7 @@ export function createGuardWorld(
     },
     budget: () => w.budgets.read(),
     control: () => w.control.read(),
-    storm: () => stormView(w, of.rule),
+    storm: () => w.storm(of.rule.guards.storm.withinMs),
     async history(fingerprint) {
       const [changes, lease] = await Promise.all([
         w.facts.changes(fingerprint),
@@ -83,34 +85,5 @@ export function createGuardWorld(
           : Math.max(record.needed, of.rule.approval.count, [of.remedy.risk, plan.risk].includes("C") ? 2 : 1);
       return { valid, needed, says: `${valid} of ${needed} approvals carry a valid seal for this plan` };
     },
-  };
-}
-
-/** Whose alerts began to fire of late, beside how many workloads and nodes there are. Errors: ClusterError, UnavailableError. */
-async function stormView(w: WorldPorts, rule: Rule): Promise<StormView> {
-  const now = w.now();
-  const firing = await w.facts.firing(now - rule.guards.storm.withinMs);
-  const newly = firing.map(({ workload, since }) => {
-    const [cluster = "", kind = "", namespace = "", name = ""] = workload.split("/");
-    return { cluster, kind, namespace, name, since };
-  });
-  const namespaces = w.policy().clusters.find((c) => c.name === w.cluster)?.namespaces ?? [];
-  let managed: number | null = 0;
-  for (const namespace of namespaces) {
-    for (const kind of ["Deployment", "StatefulSet", "DaemonSet"]) {
-      managed += (await w.reader.list({ apiVersion: "apps/v1", kind, namespace })).length;
-    }
-  }
-  const nodes = await w.reader.list({ apiVersion: "v1", kind: "Node", namespace: "" });
-  const ready = (node: (typeof nodes)[number]) =>
-    (node.status?.conditions ?? []).some(
-      (c: { type: string; status: string }) => c.type === "Ready" && c.status === "True",
-    );
-  return {
-    newly,
-    managed: managed === 0 ? null : managed,
-    nodesNotReady: nodes.filter((n) => !ready(n)).length,
-    nodes: nodes.length,
-    openSince: await w.facts.stormOpen(),
   };
 }

@@ -15,7 +15,7 @@ import { cannotTell, Halt, type HaltReason, mark, mustHold, runStep, settledDone
 const DONE: JobEnd = { end: "done" };
 const again = (inMs: number): JobEnd => ({ end: "again", inMs });
 /** A Lease that another worker holds is looked at again this soon. */
-const HELD_MS = 1000;
+const HELD_MS = 500;
 const OTHER_RUN_MS = 5000;
 
 /** Leases that this process is working under right now: its own dead Leases (a job that threw) are not live. */

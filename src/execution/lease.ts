@@ -212,7 +212,7 @@ function trimmed(ledger: Ledger, now: number): Ledger {
 export function createLeaseWatch(clock: Clock, isPresent: (holder: string) => Promise<boolean>) {
   const seen = new Map<string, { version: string; at: number; absentSince: number | null }>();
   /** An absent holder may just have lost its note (FLUSHALL): it is given this long to say it again. */
-  const ABSENT_MS = 3000;
+  const ABSENT_MS = 1200;
   return async function holderLives(view: LeaseView): Promise<boolean> {
     if (view.holder === "") return false;
     const now = clock.monotonic();

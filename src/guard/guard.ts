@@ -8,6 +8,7 @@ import type { Reason } from "../record/reasons.js";
 import type { GuardSettings, Policy, Rule } from "../policy/policy.js";
 import type { AnyRemedy, Symptom, Target } from "../runbook.js";
 import type { Ledger } from "../execution/ledger.js";
+import type { StormView } from "./storm.js";
 
 /** Whether an alert is firing, asked of every configured Alertmanager now. */
 export type Activity = "active" | "not-active" | "unknown";
@@ -35,17 +36,6 @@ export interface BudgetEntry {
   at: number;
   /** Still under way. */
   open: boolean;
-}
-
-/** Workloads whose alerts began to fire of late, over all incidents. */
-export interface StormView {
-  newly: { cluster: string; kind: string; namespace: string; name: string; since: number }[];
-  /** Workloads under Nightshift's care; null where they could not be counted. */
-  managed: number | null;
-  nodesNotReady: number;
-  nodes: number;
-  /** Since when the breaker has been open; null when closed. */
-  openSince: number | null;
 }
 
 /** Past firings of the same fingerprint, whatever their startsAt. */

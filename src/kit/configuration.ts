@@ -10,7 +10,8 @@ const SAME_RELEASE_MS = 60_000;
 /** One object that the template reads, with a digest of its content. */
 export type ConfigFact = { kind: string; name: string; digest: string };
 
-interface ConfigRef {
+/** A ConfigMap or Secret that a pod template names. */
+export interface ConfigRef {
   kind: "ConfigMap" | "Secret";
   name: string;
   /** Keys that are read; null for all of them. */
@@ -111,7 +112,7 @@ function changedSince(
 }
 
 /** Every ConfigMap and Secret that a pod template names. */
-function references(template: KubeObject["spec"]): ConfigRef[] {
+export function references(template: KubeObject["spec"]): ConfigRef[] {
   const refs = new Map<string, ConfigRef>();
   const add = (
     kind: ConfigRef["kind"],

@@ -1,5 +1,5 @@
 /** Ports through which people are reached. Words are made in this folder; the SDKs sit behind clients/. */
-import type { IncidentRecord } from "../record/incident.js";
+import type { IncidentRecord, StormMember } from "../record/incident.js";
 
 /** A Slack Block Kit block, as the Web API takes it. */
 export type Block = Record<string, unknown>;
@@ -54,4 +54,6 @@ export interface WordsContext {
   seal(incident: IncidentRecord): string;
   /** False where Slack is not configured: the page then says how to approve. */
   slack: boolean;
+  /** The incidents that a storm tells for, the first by time, and how many there are; null for any other record. */
+  storm: { members: readonly StormMember[]; total: number } | null;
 }

@@ -6,10 +6,12 @@ import type { IncidentRecord } from "../record/incident.js";
 import { reasons } from "../record/reasons.js";
 import { safeUrl } from "./escape.js";
 import type { PagerEvent, WordsContext } from "./notify.js";
+import { stormPage } from "./storm-words.js";
 
 const SUMMARY = 1000;
 
-export function pagerEvent(record: IncidentRecord, words: Pick<WordsContext, "url" | "slack">): PagerEvent {
+export function pagerEvent(record: IncidentRecord, words: Pick<WordsContext, "url" | "slack" | "storm">): PagerEvent {
+  if (record.storm) return stormPage(record, record.storm, words);
   const name = record.target ? nameOf(record.target) : names(record);
   const alert = record.alerts[0];
   const links = [

@@ -3,15 +3,17 @@ import { nameOf } from "../cluster.js";
 import { planDifference } from "../plan/plan.js";
 import type { IncidentRecord, Plan } from "../record/incident.js";
 import { reasons } from "../record/reasons.js";
+import { context, header, section } from "./blocks.js";
 import { code, mrkdwn, safeUrl } from "./escape.js";
 import { headlineWithLog } from "./headline.js";
 import type { Block, SlackMessage, WordsContext } from "./notify.js";
+import { stormMessage } from "./storm-words.js";
 
-/** Slack's limits, with room to spare: 50 blocks, 3,000 characters a section, about 13,200 in all. */
-const MAX_SECTION = 2800;
+/** Slack's limits, with room to spare: 50 blocks and about 13,200 characters in all. */
 const MAX_TOTAL = 12_000;
 
 export function incidentMessage(record: IncidentRecord, words: WordsContext): SlackMessage {
+  if (record.storm) return stormMessage(record, record.storm, words);
   const blocks: Block[] = [header(headline(record))];
   blocks.push(section(where(record)));
   if (record.state === "waiting" && record.plan) blocks.push(...ask(record, record.plan, words));
@@ -218,27 +220,6 @@ function actions(
 
 function alertNames(record: IncidentRecord): string {
   return [...new Set(record.alerts.map((a) => a.labels["alertname"] ?? ""))].slice(0, 3).join(", ");
-}
-
-function header(words: string): Block {
-  return { type: "header", text: { type: "plain_text", text: plain(words).slice(0, 148) || "Nightshift" } };
-}
-
-/** Headers know no mrkdwn; control characters and the like still go. */
-function plain(words: string): string {
-  return mrkdwn(words, 148)
-    .replace(/&amp;/g, "&")
-    .replace(/&lt;/g, "<")
-    .replace(/&gt;/g, ">")
-    .replace(/\u200b/g, "");
-}
-
-function section(words: string): Block {
-  return { type: "section", text: { type: "mrkdwn", text: words.slice(0, MAX_SECTION) || " " } };
-}
-
-function context(words: string): Block {
-  return { type: "context", elements: [{ type: "mrkdwn", text: words.slice(0, 1900) || " " }] };
 }
 
 /** Drops blocks from the middle until Slack takes it: the ask and its buttons stay, evidence goes first. */

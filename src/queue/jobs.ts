@@ -44,23 +44,31 @@ export const jobSchema = z.discriminatedUnion("kind", [
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("expire"), incident: z.string(), nonce: z.string() }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("click"), click }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("carryOut"), incident: z.string() }),
+  // The front may not write and asks the hands whether the API server would take this plan. Only ever tried, never done.
+  z.object({
+    v: z.literal(JOB_VERSION),
+    kind: z.literal("dryRun"),
+    incident: z.string(),
+    plan: z.looseObject({ runbook: z.string(), nonce: z.string() }),
+  }),
   z.object({ v: z.literal(JOB_VERSION), kind: z.literal("tell"), incident: z.string() }),
 ]);
 export type Job = z.infer<typeof jobSchema>;
 export type WebhookJob = Extract<Job, { kind: "webhook" }>;
+export type DryRunJob = Extract<Job, { kind: "dryRun" }>;
 
 export type QueueName = "alerts" | "runs" | "notices";
 
 /** Which queue a job belongs to. */
 export function queueOf(job: Job): QueueName {
-  if (job.kind === "carryOut") return "runs";
+  if (job.kind === "carryOut" || job.kind === "dryRun") return "runs";
   if (job.kind === "tell") return "notices";
   return "alerts";
 }
 
 /** Nudges of one record collapse; stored inputs never do. */
 export function collapseKey(job: Job): string | null {
-  if (job.kind === "webhook" || job.kind === "click") return null;
+  if (job.kind === "webhook" || job.kind === "click" || job.kind === "dryRun") return null;
   if (job.kind === "expire") return `expire:${job.incident}:${job.nonce}`;
   return `${job.kind}:${job.incident}`;
 }

@@ -123,8 +123,8 @@ export interface Consumer {
 }
 
 /** A killed worker's job runs elsewhere after about lock + 2 checks; safety does not rest on the lock, so it may be short. */
-const LOCK_MS = 5000;
-const STALLED_CHECK_MS = 2000;
+const LOCK_MS = 3000;
+const STALLED_CHECK_MS = 1000;
 /** A job of a newer version is put back for this long. */
 const NEWER_MS = 30_000;
 

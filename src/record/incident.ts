@@ -151,8 +151,33 @@ export interface IncidentRecord {
   deadline: number;
   updatedAt: number;
   endedAt: number | null;
-  /** Link to the incident that it joined. */
+  /** Link to the incident that it joined: one of the same target, or the storm that it is part of. */
   joined: string | null;
+  /** Only on the record of a storm: what is told of it. The incidents in it are in the facts (StormMember). */
+  storm?: StormState;
+}
+
+/** A storm's record is an incident without alerts or target, held from the first moment; nothing is ever planned for it. */
+export interface StormState {
+  /** What tripped it, in words. */
+  tripped: string;
+  /** The suspected common cause, in words; null while none can be told. */
+  cause: string | null;
+  /** What speaks for it, or what else the workloads have in common. */
+  evidence: string[];
+  /** How long it must be quiet until it is over, milliseconds. */
+  quietMs: number;
+  overAt: number | null;
+}
+
+/** One incident that is told by its storm. */
+export interface StormMember {
+  incident: string;
+  alertname: string;
+  /** `Kind namespace/name`, or the namespace alone where the target is not known. */
+  subject: string;
+  /** Milliseconds. */
+  at: number;
 }
 
 export function isLive(state: State): state is LiveState {

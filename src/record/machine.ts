@@ -3,60 +3,12 @@
  * table changes nothing and answers why. On a lost compare-and-set the caller reads again and applies the event again.
  */
 import type { Alert } from "../alert/alert.js";
-import type { Diagnosis } from "../runbook.js";
 import { wakesPeople } from "../policy/policy.js";
-import type { Target } from "../target/target.js";
-import {
-  type Approval,
-  type GuardTrace,
-  type IncidentAlert,
-  type IncidentRecord,
-  isLive,
-  type Plan,
-} from "./incident.js";
+import type { Event, Nudge } from "./events.js";
+import { type GuardTrace, type IncidentAlert, type IncidentRecord, isLive, type Plan } from "./incident.js";
 import { type Outcome, type Reason, reasons } from "./reasons.js";
 
-/** A job to add after the change. It may be lost; the sweep repairs. */
-export type Nudge = "consider" | "carryOut" | "tell" | "expire";
-
-export type Event =
-  | { type: "firing"; alert: Alert; rule: string | null }
-  | { type: "resolved"; identity: string; endsAt: string | null; lastSeen: number }
-  | { type: "diagnosed"; diagnosis: Diagnosis }
-  | { type: "lost" }
-  | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
-  | {
-      type: "suppressed";
-      reason: Reason;
-      says: string;
-      wouldHave?: string;
-      handOff?: string;
-      joined?: string;
-      guards?: GuardTrace[];
-      plan?: Plan;
-    }
-  | { type: "held"; reason: Reason; says: string; handOff?: string; guards?: GuardTrace[]; plan?: Plan }
-  | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
-  | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
-  | { type: "yes"; approval: Approval }
-  | { type: "no"; nonce: string; says: string }
-  | { type: "expired"; nonce: string }
-  | { type: "replan"; by: string }
-  | { type: "start"; token: number; run: string; active: boolean }
-  | { type: "resume"; token: number }
-  | { type: "stepDone"; token: number; step: string; says: string; at: number }
-  | { type: "look"; token: number; look: { at: number; world: string; symptom: string; says: string }; memo: unknown }
-  | { type: "changedWorld"; token: number; says: string; guards: GuardTrace[] }
-  | { type: "stopped"; token: number; reason: Reason; says: string; guards: GuardTrace[] }
-  | { type: "ended"; run: string; outcome: Outcome; reason: Reason | null; says: string }
-  | { type: "abort"; by: string }
-  | { type: "stillFiring"; says: string }
-  | { type: "settled" }
-  | { type: "orphan"; run: string; says: string }
-  | { type: "overdue"; says: string; deadline: number }
-  | { type: "paged"; why: IncidentRecord["pageWhy"] }
-  | { type: "pageResolved" }
-  | { type: "posted"; slack: NonNullable<IncidentRecord["slack"]> };
+export type { Event, Nudge } from "./events.js";
 
 export type Change = { changed: true; record: IncidentRecord; nudges: Nudge[] } | { changed: false; why: string };
 
@@ -137,9 +89,11 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
     case "held":
       if (record.state !== "open") return no(`it is ${record.state}`);
       next.handOff = event.handOff ?? null;
+      next.joined = event.joined ?? null;
       next.plan = event.plan ?? null;
       if (event.guards) next.guards = event.guards;
-      end(next, now, { outcome: "held", reason: event.reason, says: event.says });
+      // What joined a storm is told and paged for by the storm's own record.
+      end(next, now, { outcome: "held", reason: event.reason, says: event.says, quiet: next.joined !== null });
       return done("tell");
     case "asked":
       if (record.state !== "open") return no(`it is ${record.state}`);
@@ -189,14 +143,15 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       });
       return done("tell");
     case "replan":
-      // A fresh plan on a person's press. Only from an ask that ended without anything done.
-      if (record.state !== "held" || (record.reason !== "expired" && record.reason !== "denied"))
+      // A fresh plan on a person's press. Only where nothing was done: an ask that ended so, or what a storm held.
+      if (record.state !== "held" || record.storm || !["expired", "denied", "storm"].includes(record.reason ?? ""))
         return no(alreadyDecided(record));
       if (record.resolved) return no("every alert of it has resolved");
       next.state = "open";
       next.reason = null;
       next.says = "";
       next.endedAt = null;
+      next.joined = null;
       next.deadline = now + 60_000;
       next.previousPlan = record.plan;
       next.plan = null;
@@ -289,10 +244,41 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (record.state !== "suppressed" || record.deadline === 0) return no(`it is ${record.state}`);
       next.deadline = 0;
       return done();
+    case "stormSeen": {
+      if (!record.storm || record.storm.overAt !== null) return no("it is no storm, or it is over");
+      const told = record.page !== "none";
+      const news = event.cause !== null && event.cause !== record.storm.cause;
+      const wanted = event.page && !told;
+      if (!news && !wanted && event.evidence.join("\n") === record.storm.evidence.join("\n")) return no("nothing new");
+      // A cause that was found once is kept while nothing better is: what heals first must not wipe it out.
+      next.storm = { ...record.storm, cause: event.cause ?? record.storm.cause, evidence: event.evidence };
+      if (wanted || (told && news && record.storm.cause === null)) wantPage(next, "held");
+      if (news) note(next, now, "cause", `suspected common cause: ${event.cause ?? ""}`);
+      // The cause is looked for just before the storm is told of: no need to be told again.
+      return wanted ? done("tell") : done();
+    }
+    case "stormOver":
+      if (!record.storm || record.storm.overAt !== null) return no("it is no storm, or it is over");
+      next.storm = { ...record.storm, overAt: now };
+      if (event.resolve && record.page === "sent") next.pageResolve = "wanted";
+      note(next, now, "over", event.says);
+      return done("tell");
+    case "memoryLost":
+      // The store may be an older one: an ask in it may have been answered since. A run is settled by its Lease's ledger.
+      if (record.state === "running") {
+        if (record.lost) return no("it is being settled already");
+        next.lost = true;
+        note(next, now, "lost", event.says);
+        return done("carryOut");
+      }
+      if (record.state !== "waiting" && record.state !== "approved") return no(`it is ${record.state}`);
+      end(next, now, { outcome: "held", reason: "lost-memory", says: event.says });
+      return done("tell");
     case "orphan":
       if (record.state === "approved" || record.state === "running") return no(`it is ${record.state}`);
       next.state = "running";
       next.lost = true;
+      next.joined = null;
       note(next, now, "orphan", event.says);
       return done("carryOut");
     case "overdue":
@@ -330,6 +316,7 @@ export function needsAttention(record: IncidentRecord): boolean {
     isLive(record.state) ||
     record.page === "wanted" ||
     record.pageResolve === "wanted" ||
+    (record.storm !== undefined && record.storm.overAt === null) ||
     (record.state === "suppressed" &&
       record.deadline !== 0 &&
       (record.reason === "not-active" || record.reason === "resolved"))
@@ -346,12 +333,16 @@ function post(next: IncidentRecord, event: { plan: Plan; guards: GuardTrace[]; o
   if (next.replans === 0) next.says = "";
 }
 
-function end(next: IncidentRecord, now: number, how: { outcome: Outcome; reason: Reason | null; says: string }): void {
+function end(
+  next: IncidentRecord,
+  now: number,
+  how: { outcome: Outcome; reason: Reason | null; says: string; quiet?: boolean },
+): void {
   next.state = how.outcome;
   next.reason = how.reason;
   next.says = how.says;
   next.endedAt = now;
-  if (how.outcome === "held") wantPage(next, "held");
+  if (how.outcome === "held" && !how.quiet) wantPage(next, "held");
   if (how.outcome === "remediated" && next.paging === "instead" && next.page === "sent") next.pageResolve = "wanted";
   note(next, now, "ended", how.reason === null ? how.says : `${how.outcome}: ${reasons[how.reason]}. ${how.says}`);
 }

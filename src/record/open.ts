@@ -70,21 +70,7 @@ export function lostRecord(
   target: Target,
   now: number,
 ): IncidentRecord {
-  const [fingerprint = "", startsAt = ""] = run.identity.split("@");
-  const alert: Alert = {
-    identity: run.identity,
-    fingerprint,
-    startsAt,
-    endsAt: null,
-    status: "firing",
-    labels: { alertname: "unknown: forgotten with Redis" },
-    annotations: {},
-    generatorURL: "",
-    groupKey: null,
-    receiver: "",
-    externalURL: "",
-    receivedAt: now,
-  };
+  const alert = unseen(run.identity, "unknown: forgotten with Redis", now);
   const decision: Decision = {
     decision: "hold",
     reason: "lost-memory",
@@ -102,6 +88,66 @@ export function lostRecord(
     state: "running",
     lost: true,
     pageSeverity: "critical",
+  };
+}
+
+/** `storm-` and the time at which it opened: whoever sees it makes the same record. */
+export function stormId(openSince: number): string {
+  return `storm-${openSince}`;
+}
+
+/** The record of a storm: held from the first moment, without alerts of its own. */
+export function stormRecord(of: {
+  cluster: string;
+  openSince: number;
+  tripped: string;
+  quietMs: number;
+  now: number;
+}): IncidentRecord {
+  const id = stormId(of.openSince);
+  const decision: Decision = {
+    decision: "hold",
+    reason: "storm",
+    says: of.tripped,
+    rule: null,
+    runbook: null,
+    params: null,
+    target: null,
+  };
+  const alert = unseen(`storm@${of.openSince}`, "storm", of.now);
+  return {
+    ...newRecord(alert, { cluster: of.cluster, decision, target: null, now: of.now }),
+    id,
+    dedupKey: dedupKeyOf(null, id),
+    alerts: [],
+    state: "held",
+    reason: "storm",
+    says: of.tripped,
+    severity: "critical",
+    pageSeverity: "critical",
+    paging: "instead",
+    storm: { tripped: of.tripped, cause: null, evidence: [], quietMs: of.quietMs, overAt: null },
+    timeline: [{ at: of.now, what: "storm", says: `${of.tripped}: nothing is changed until it is over` }],
+    endedAt: of.now,
+  };
+}
+
+/** Stands for an alert that was never received, or whose record is gone. */
+function unseen(identity: string, alertname: string, now: number): Alert {
+  const [fingerprint = "", startsAt = ""] = identity.split("@");
+  return {
+    identity,
+    fingerprint,
+    startsAt,
+    endsAt: null,
+    status: "firing",
+    labels: { alertname },
+    annotations: {},
+    generatorURL: "",
+    groupKey: null,
+    receiver: "",
+    externalURL: "",
+    receivedAt: now,
   };
 }
 

@@ -1,5 +1,5 @@
 /** Ports of the cellar: what the stages need of Redis. Implemented in store/. */
-import type { IncidentRecord } from "./incident.js";
+import type { IncidentRecord, StormMember } from "./incident.js";
 
 export interface AuditEntry {
   at: number;
@@ -38,6 +38,18 @@ export interface RecordStore {
   recent(limit: number): Promise<IncidentRecord[]>;
 }
 
+/** How far the store has come: a name drawn when it began, and a counter that only rises. */
+export interface StoreEpoch {
+  epoch: string;
+  tick: number;
+}
+
+/** What the API server said of a plan that was only tried. */
+export interface DryRunAnswer {
+  refused: boolean;
+  says: string;
+}
+
 /** Small facts that several stages share and that may be lost without harm to safety. */
 export interface FactStore {
   /** Notes that a fingerprint changed state; `key` tells repeats of one change apart. */
@@ -46,8 +58,24 @@ export interface FactStore {
   /** Notes that a workload began to fire. */
   noteFiring(workload: string, at: number): Promise<void>;
   firing(since: number): Promise<{ workload: string; since: number }[]>;
+  /** Since when a storm is open; null when none is. */
   stormOpen(): Promise<number | null>;
-  setStorm(openSince: number | null, until: number): Promise<void>;
+  /** Opens a storm, or keeps the open one open until `until` at least; since when it is open. */
+  keepStorm(now: number, until: number): Promise<number>;
+  /** Notes that a storm tells for this incident. */
+  joinStorm(storm: string, member: StormMember): Promise<void>;
+  /** The first of them by time, and how many there are in all. */
+  stormMembers(storm: string): Promise<{ members: StormMember[]; total: number }>;
+  /** True for one caller in each `forMs`: that one sees to it that the storm is told of anew. */
+  claimTelling(storm: string, forMs: number): Promise<boolean>;
+  /** The hands' answer about the plan with this nonce; null while there is none. */
+  dryRun(nonce: string): Promise<DryRunAnswer | null>;
+  noteDryRun(nonce: string, answer: DryRunAnswer): Promise<void>;
+  /** Counts on; null where no epoch was begun. */
+  tick(): Promise<StoreEpoch | null>;
+  beginEpoch(epoch: string): Promise<void>;
+  /** True for one caller until `forMs` have passed. */
+  claimMemory(forMs: number): Promise<boolean>;
   noteHeartbeat(rule: string, at: number): Promise<void>;
   heartbeats(): Promise<Record<string, number>>;
   /** A process says that it lives; gone `ttlMs` after its last word. */

@@ -1,8 +1,32 @@
 import type { Redis } from "ioredis";
-import type { FactStore } from "../record/store.js";
+import type { StormMember } from "../record/incident.js";
+import type { DryRunAnswer, FactStore } from "../record/store.js";
 import { asking } from "./redis.js";
 
 const DAY_S = 24 * 3600;
+/** As long as its record. */
+const STORM_TTL_S = 90 * DAY_S;
+/** The front waits for seconds. */
+const DRY_RUN_TTL_S = 60;
+const STORM_READ = 5000;
+
+/** KEYS: storm. ARGV: now, until. Never shortens a storm. */
+const KEEP_STORM = `
+local since = redis.call('GET', KEYS[1])
+if not since then
+  redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+  return ARGV[1]
+end
+redis.call('PEXPIREAT', KEYS[1], ARGV[2], 'GT')
+return since
+`;
+
+/** KEYS: memory. The name of the epoch and the counter, one further. */
+const TICK = `
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return nil end
+return {epoch, tostring(redis.call('HINCRBY', KEYS[1], 'tick', 1))}
+`;
 
 /** Small shared facts in Redis: losing them costs a warning, never a second effect. */
 export function createFactStore(redis: Redis, prefix: string): FactStore {
@@ -40,9 +64,62 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
       const value = await asking("read the storm", () => redis.get(key("storm")));
       return value === null ? null : Number(value);
     },
-    async setStorm(openSince, until) {
-      if (openSince === null) await asking("end the storm", () => redis.del(key("storm")));
-      else await asking("note the storm", () => redis.set(key("storm"), String(openSince), "PXAT", until));
+    async keepStorm(now, until) {
+      const since = await asking("note the storm", () =>
+        redis.eval(KEEP_STORM, 1, key("storm"), String(now), String(until)),
+      );
+      return Number(since);
+    },
+    async joinStorm(storm, member) {
+      const name = key("storm", storm);
+      await asking("note an incident of the storm", () =>
+        redis.multi().hset(name, member.incident, JSON.stringify(member)).expire(name, STORM_TTL_S).exec(),
+      );
+    },
+    async stormMembers(storm) {
+      const name = key("storm", storm);
+      const [all, total] = await Promise.all([
+        // A storm without end is told by its first thousands; how many there are in all is counted.
+        asking("read the storm's incidents", () => redis.hscan(name, 0, "COUNT", STORM_READ)),
+        asking("count the storm's incidents", () => redis.hlen(name)),
+      ]);
+      const members: StormMember[] = [];
+      for (let i = 1; i < all[1].length; i += 2) members.push(JSON.parse(all[1][i] ?? "{}") as StormMember);
+      return { members: members.sort((a, b) => a.at - b.at), total };
+    },
+    async claimTelling(storm, forMs) {
+      const claimed = await asking("claim the telling of a storm", () =>
+        redis.set(key("storm", storm, "telling"), "1", "PX", forMs, "NX"),
+      );
+      return claimed === "OK";
+    },
+    async dryRun(nonce) {
+      const found = await asking("read a dry run's answer", () => redis.get(key("dry-run", nonce)));
+      return found === null ? null : (JSON.parse(found) as DryRunAnswer);
+    },
+    async noteDryRun(nonce, answer) {
+      await asking("note a dry run's answer", () =>
+        redis.set(key("dry-run", nonce), JSON.stringify(answer), "EX", DRY_RUN_TTL_S),
+      );
+    },
+    async tick() {
+      const found = await asking("count on", () => redis.eval(TICK, 1, key("memory")));
+      const [epoch, tick] = (found ?? []) as [string?, string?];
+      return epoch === undefined ? null : { epoch, tick: Number(tick) };
+    },
+    async beginEpoch(epoch) {
+      await asking("begin an epoch", () =>
+        redis
+          .multi()
+          .del(key("memory"))
+          .hset(key("memory"), "epoch", epoch, "tick", "0")
+          .del(key("memory", "claim"))
+          .exec(),
+      );
+    },
+    async claimMemory(forMs) {
+      const claimed = await asking("claim the memory", () => redis.set(key("memory", "claim"), "1", "PX", forMs, "NX"));
+      return claimed === "OK";
     },
     async noteHeartbeat(rule, at) {
       await asking("note a heartbeat", () => redis.hset(key("heartbeats"), rule, String(at)));

@@ -38,7 +38,7 @@ describe("the Events API's rules, as its documentation states them", () => {
 describe("the gate and the stand-in", () => {
   let pager: PagerDutyStandIn;
   const { incident } = scene("effect").context;
-  const words = { url: "https://nightshift.example", slack: true };
+  const words = { url: "https://nightshift.example", slack: true, storm: null };
 
   beforeAll(async () => {
     pager = await startPagerDuty();

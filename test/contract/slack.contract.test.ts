@@ -34,7 +34,14 @@ const cases = (
 ).messages;
 /** What Nightshift uses; the stand-in judges these. */
 const OURS = new Set(["header", "section", "context", "actions", "divider"]);
-const words = { url: "https://nightshift.example", install: "test", now: NOW, seal: () => "s".repeat(64), slack: true };
+const words = {
+  url: "https://nightshift.example",
+  install: "test",
+  now: NOW,
+  seal: () => "s".repeat(64),
+  slack: true,
+  storm: null,
+};
 
 describe("Slack's rules on messages", () => {
   it.each(cases)("$name: the schema and the stand-in agree", ({ blocks, valid, name }) => {

@@ -5,8 +5,12 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Kubernetes, startKubernetes } from "../../sandbox/kubernetes/kubernetes.js";
 import { startApp } from "../../src/app.js";
+import { randomHex } from "../../src/clock.js";
 import { readConfig } from "../../src/config.js";
 import { silentLog } from "../../src/log.js";
+import { apply } from "../../src/record/machine.js";
+import { createFactStore } from "../../src/store/facts.js";
+import { createRecordStore } from "../../src/store/records.js";
 import { alertmanagerProgram, until } from "../harness/processes.js";
 import { badRelease, errorRate, startWorld, testPolicy, type World } from "../harness/world.js";
 
@@ -76,6 +80,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     await until("the page", async () => world.pager.alerts.some((a) => /memory of this run was lost/.test(a.summary)));
     expect(effects("during")).toHaveLength(1);
     expect(ledger("during")).toMatchObject({ run: null, ends: [{ outcome: "held(lost-memory)" }] });
+    const told = world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"));
+    expect(told.map((a) => [a.events, /forgotten everything/.test(a.summary)])).toEqual([[1, true]]);
   }, 120_000);
 
   it("everything after a run has ended: the same alert is held by the ledger on the cluster (H42 I1)", async () => {
@@ -89,6 +95,66 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
 
     expect(held.reason).toBe("done-before");
     expect(effects("during")).toHaveLength(1);
+  }, 120_000);
+
+  it("its last hour: what was asked then is held and paged, and not done however it had ended since (H42 I8)", async () => {
+    await world.stop();
+    redis.disconnect();
+    world = await startWorld({
+      kubeconfig: join(dir, "kubeconfig"),
+      policy: testPolicy(
+        [NAMESPACE],
+        "    autonomy: approve\n    approval: { from: ['cli:*'], count: 1, expires: 1h }",
+      ),
+      slackMode: "none",
+      namespace: "nightshift-2",
+    });
+    redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
+    errorRate(world.prometheus, () => 0.4, [{ namespace: NAMESPACE, service: "restored" }]);
+    await badRelease(world.k, { namespace: NAMESPACE, name: "restored" });
+    await world.fire(labels("restored"));
+    const ask = await world.incident("the ask", (r) => r.state === "waiting");
+    const snapshot = await Promise.all(
+      (await redis.keys("*")).map(async (key) => ({
+        key,
+        ttl: await redis.pttl(key),
+        dump: await redis.dumpBuffer(key),
+      })),
+    );
+    const memory = createFactStore(redis, "{nightshift}");
+    await until("time to pass", async () => ((await memory.tick())?.tick ?? 0) > 20);
+    // Somebody says no; then the store comes back as it was before.
+    const records = createRecordStore(redis, "{nightshift}", randomHex);
+    const record = await records.get(ask.id);
+    if (record?.plan == null) throw new Error("no plan");
+    const denied = apply(record, { type: "no", nonce: record.plan.nonce, says: "no" }, Date.now());
+    if (!denied.changed) throw new Error(denied.why);
+    await records.save(denied.record, {
+      at: 0,
+      incident: ask.id,
+      event: "no",
+      from: "waiting",
+      to: "held",
+      who: "ann",
+      says: "",
+    });
+    const asks = world.pager.alerts.length;
+    const restore = redis.multi().flushall();
+    for (const { key, ttl, dump } of snapshot) if (dump) restore.restore(key, Math.max(0, ttl), dump);
+    await restore.exec();
+
+    const held = await world.incident("the hold", (r) => r.id === ask.id && r.state === "held" && r.page === "sent");
+    expect(held).toMatchObject({ reason: "lost-memory" });
+    await until("the page about the store", async () =>
+      world.pager.alerts.some((a) => a.dedupKey.startsWith("nightshift/data-loss/") && /restored/.test(a.summary)),
+    );
+    expect(world.pager.alerts.length).toBeGreaterThan(asks);
+    expect(effects("restored")).toHaveLength(0);
+    // Once everything was swept it works again.
+    await until("the store to be trusted", async () => {
+      const text = await (await fetch(`http://127.0.0.1:${world.port}/metrics`)).text();
+      return /^nightshift_memory_trusted 1$/m.test(text);
+    });
   }, 120_000);
 
   it("is refused at the start when it may evict what was accepted (H42)", async () => {

@@ -1,8 +1,6 @@
-import { type Guard, holds, passes, type StormView } from "../guard.js";
+import { type Guard, holds, passes } from "../guard.js";
+import { firstToFail, isWorkload, recent, trips } from "../storm.js";
 import { seconds } from "../words.js";
-
-/** Began this much before all others: the likely cause. */
-const FIRST_BY_MS = 60_000;
 
 /** G08, as the design corrects it: many workloads newly firing at once have one cause, and local fixes feed it. */
 export const guard: Guard = {
@@ -10,21 +8,15 @@ export const guard: Guard = {
   order: 11,
   overrule: "two",
   summary: "Holds while many workloads begin to fail at once, except for the one that is likely to be the cause.",
-  async evaluate({ world, target, settings }) {
+  async evaluate({ world, target, settings, now }) {
     const view = await world.storm();
     const { storm } = settings;
-    const found = `${view.newly.length} of ${view.managed ?? "unknown"} workloads`;
+    const found = `${recent(view, storm, now).length} of ${view.managed ?? "unknown"} workloads`;
     const expected = `less than ${storm.workloads} newly firing in ${seconds(storm.withinMs)}`;
-    const cause = suspectedCause(view);
-    if (
-      cause !== null &&
-      cause.namespace === target.namespace &&
-      cause.name === target.name &&
-      cause.kind === target.kind
-    ) {
+    const cause = firstToFail(view);
+    if (isWorkload(cause, target))
       return passes("this workload began well before the others: it is the likely cause", expected, found);
-    }
-    const tripped = why(view, storm);
+    const tripped = trips(view, storm, now);
     if (tripped !== null)
       return holds(
         "storm",
@@ -39,23 +31,3 @@ export const guard: Guard = {
     return passes("no storm", expected, found);
   },
 };
-
-function why(view: StormView, storm: { workloads: number; share: number; withinMs: number }): string | null {
-  const { newly } = view;
-  if (view.nodes > 0 && view.nodesNotReady >= Math.max(2, Math.ceil(view.nodes * 0.1)))
-    return `${view.nodesNotReady} of ${view.nodes} nodes are not ready`;
-  if (newly.length < storm.workloads) return null;
-  const namespaces = new Set(newly.map((w) => `${w.cluster}/${w.namespace}`)).size;
-  // Where the workloads could not be counted, their share cannot be told, and telling too much costs less than too little.
-  const share = view.managed === null ? 1 : newly.length / view.managed;
-  if (namespaces < 2 && share < storm.share) return null;
-  return `${newly.length} workloads in ${namespaces} namespace${namespaces === 1 ? "" : "s"} began to fail within ${seconds(storm.withinMs)}: one cause is likely`;
-}
-
-/** The one workload that began at least a minute before every other; null where there is none. */
-export function suspectedCause(view: StormView): StormView["newly"][number] | null {
-  const [first, second] = [...view.newly].sort((a, b) => a.since - b.since);
-  if (first === undefined) return null;
-  if (second === undefined || second.since - first.since >= FIRST_BY_MS) return first;
-  return null;
-}

@@ -8,10 +8,18 @@ import { pagerEvent } from "../../../src/notify/pager-event.js";
 import { incidentMessage } from "../../../src/notify/slack-message.js";
 import { threadReplies } from "../../../src/notify/thread.js";
 import type { IncidentRecord } from "../../../src/record/incident.js";
+import { stormRecord } from "../../../src/record/open.js";
 import { redact } from "../../../src/log.js";
 import { NOW, scene } from "../../harness/guard-scene.js";
 
-const words = { url: "https://nightshift.example", install: "test", now: NOW, seal: () => "s".repeat(64), slack: true };
+const words = {
+  url: "https://nightshift.example",
+  install: "test",
+  now: NOW,
+  seal: () => "s".repeat(64),
+  slack: true,
+  storm: null,
+};
 const base = (): IncidentRecord => ({ ...scene("effect").context.incident, previousPlan: null });
 
 const states: IncidentRecord["state"][] = [
@@ -111,6 +119,34 @@ describe("what people read", () => {
         expect(JSON.stringify(message.blocks)).not.toMatch(/\bG\d\d\b/);
       }),
       { numRuns: 200 },
+    );
+  });
+
+  it("is taken whatever a storm holds, and names its cause first (H38 H47)", () => {
+    const member = fc.record({ incident: hostile, alertname: hostile, subject: hostile, at: fc.constant(NOW) });
+    fc.assert(
+      fc.property(
+        hostile,
+        fc.array(hostile, { maxLength: 6 }),
+        fc.array(member, { maxLength: 60 }),
+        (cause, evidence, members) => {
+          const opened = stormRecord({ cluster: "prod", openSince: NOW, tripped: cause, quietMs: 900_000, now: NOW });
+          const r: IncidentRecord = {
+            ...opened,
+            storm: { tripped: cause, cause, evidence, quietMs: 900_000, overAt: null },
+          };
+          const told = { ...words, storm: { members, total: members.length } };
+          const message = incidentMessage(r, told);
+          const event = pagerEvent(r, told);
+          expect(blockFaults(message.blocks)).toEqual([]);
+          expect(event.summary.length).toBeLessThanOrEqual(1024);
+          expect(event.dedupKey).toBe(`nightshift/storm-${NOW}`);
+          expect(JSON.stringify(message.blocks)).not.toMatch(/<!channel>|<@U123>/);
+          expect(JSON.stringify(message.blocks).length).toBeLessThan(13_200);
+          expect(JSON.stringify(event.details).length).toBeLessThan(100_000);
+        },
+      ),
+      { numRuns: 100 },
     );
   });
 

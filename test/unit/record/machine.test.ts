@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { IncidentRecord } from "../../../src/record/incident.js";
-import { apply, type Event } from "../../../src/record/machine.js";
+import { apply, type Event, needsAttention } from "../../../src/record/machine.js";
+import { stormRecord } from "../../../src/record/open.js";
 import { NOW, scene } from "../../harness/guard-scene.js";
 
 const { context } = scene();
@@ -18,6 +19,7 @@ const events: Event[] = [
   { type: "lost" },
   { type: "suppressed", reason: "observed", says: "" },
   { type: "held", reason: "storm", says: "" },
+  { type: "held", reason: "storm", says: "", joined: "storm-1" },
   { type: "asked", plan, needed: 1, page: true, guards: [], others: [] },
   { type: "decidedByPolicy", plan, approval: { ...approval, by: "policy" }, guards: [], others: [] },
   { type: "yes", approval },
@@ -37,6 +39,7 @@ const events: Event[] = [
   { type: "abort", by: "ann" },
   { type: "stillFiring", says: "" },
   { type: "orphan", run: "run-1", says: "" },
+  { type: "memoryLost", says: "restored" },
   { type: "paged", why: "held" },
 ];
 
@@ -47,6 +50,11 @@ function play(...list: Event[]): IncidentRecord {
     if (change.changed) record = change.record;
   }
   return record;
+}
+
+function step(record: IncidentRecord, event: Event): IncidentRecord {
+  const change = apply(record, event, NOW);
+  return change.changed ? change.record : record;
 }
 
 const asked: Event = { type: "asked", plan, needed: 1, page: true, guards: [], others: [] };
@@ -123,7 +131,8 @@ describe("the record's life", () => {
           const change = apply(record, event, NOW);
           if (!change.changed) continue;
           record = change.record;
-          if (record.state === "held" && before.state !== "held")
+          const told = event.type === "held" && event.joined !== undefined;
+          if (record.state === "held" && before.state !== "held" && !told)
             expect(record).toMatchObject({ page: "wanted", pageWhy: "held" });
           if (before.state === "remediated") expect(["remediated", "running"]).toContain(record.state);
           if (record.state === "approved") expect(record.approvals.length).toBeGreaterThan(0);
@@ -132,6 +141,55 @@ describe("the record's life", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+
+  it("holds what an older store asks, and settles what runs in it (H42)", () => {
+    const lost: Event = { type: "memoryLost", says: "restored" };
+
+    expect(play(asked, lost)).toMatchObject({ state: "held", reason: "lost-memory", page: "wanted" });
+    expect(play(asked, yes, lost)).toMatchObject({ state: "held", reason: "lost-memory", page: "wanted" });
+    expect(play(asked, yes, start, lost)).toMatchObject({ state: "running", lost: true });
+    expect(play(lost)).toMatchObject({ state: "open" });
+  });
+
+  it("leaves to the storm's page what joined it, and nothing that happens to it afterwards (H38 I7)", () => {
+    const joined = play({ type: "held", reason: "storm", says: "", joined: "storm-1" });
+    const orphan: Event = { type: "orphan", run: "run-1", says: "" };
+    const later = [orphan, { type: "ended", run: "run-1", outcome: "held", reason: "cannot-tell", says: "" } as Event];
+
+    expect(joined).toMatchObject({ state: "held", page: "none" });
+    expect(later.reduce(step, joined)).toMatchObject({ state: "held", page: "wanted", joined: null });
+    expect(step(joined, { type: "replan", by: "ann" })).toMatchObject({ state: "open", joined: null });
+  });
+
+  it("pages for a storm once, and again only when its cause is found", () => {
+    const opened = stormRecord({ cluster: "prod", openSince: NOW, tripped: "many", quietMs: 60_000, now: NOW });
+    const seen = (cause: string | null, page: boolean, evidence: string[] = []): Event => ({
+      type: "stormSeen",
+      cause,
+      page,
+      evidence,
+    });
+    const sent = (record: IncidentRecord) => step(record, { type: "paged", why: "held" });
+
+    expect(opened).toMatchObject({ state: "held", page: "none" });
+    expect(needsAttention(opened)).toBe(true);
+    expect(step(opened, seen(null, false)).page).toBe("none");
+    const paged = sent(step(opened, seen(null, true)));
+    expect(paged.page).toBe("sent");
+    expect(step(paged, seen(null, true)).page).toBe("sent");
+    const named = step(paged, seen("postgres", true));
+    expect(named.page).toBe("wanted");
+    expect(step(sent(named), seen("another", true, ["new"]))).toMatchObject({
+      page: "sent",
+      storm: { cause: "another" },
+    });
+    expect(step(sent(named), seen(null, true, ["new"]))).toMatchObject({ page: "sent", storm: { cause: "postgres" } });
+    const over = step(sent(named), { type: "stormOver", says: "over", resolve: true });
+    expect(over).toMatchObject({ pageResolve: "wanted", storm: { overAt: NOW } });
+    expect(apply(over, seen("late", true), NOW).changed).toBe(false);
+    expect(apply(open, seen("x", true), NOW).changed).toBe(false);
+    expect(apply(opened, { type: "replan", by: "ann" }, NOW).changed).toBe(false);
   });
 
   it("never changes the record that it was given", () => {
