@@ -4,6 +4,7 @@ import { createGuardWorld } from "./app/guard-world.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
 import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
+import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
@@ -181,8 +182,10 @@ async function start(
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
-    writerCan: (question: Parameters<typeof reader.can>[0]) =>
-      writer ? writer.can(question) : reader.canUser(writerAccount, question),
+    writerCan: rememberYes(
+      (question) => (writer ? writer.can(question) : reader.canUser(writerAccount, question)),
+      clock,
+    ),
     now: () => clock.now(),
   };
   const ports: PipelinePorts = {

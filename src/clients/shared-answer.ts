@@ -1,4 +1,7 @@
-/** One question that many ask at once: an answer may be shared, and what must not be older than the asker is asked anew. */
+/**
+ * One question that many ask at once: an answer may be shared, and what must not be older than the asker is asked anew.
+ * An error is told to those who wait for it and kept for nobody else.
+ */
 export interface SharedAnswer<T> {
   /** An answer whose question went out less than `sharedMs` ago, or a new one; `fresh` where it went out just now. */
   recent(): { fresh: boolean; answer: Promise<T> };
@@ -16,8 +19,11 @@ export function shareAnswer<T>(ask: () => Promise<T>, sharedMs: number): SharedA
     const answer = ask().finally(() => {
       underWay = false;
     });
-    answer.catch(() => undefined);
-    last = { at: performance.now(), answer };
+    const mine = { at: performance.now(), answer };
+    last = mine;
+    answer.catch(() => {
+      if (last === mine) last = null;
+    });
     return answer;
   }
 
