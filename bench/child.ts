@@ -65,14 +65,10 @@ export interface Served extends Child {
 export async function serve(env: Record<string, string>): Promise<Served> {
   const port = await freePort();
   const began = performance.now();
-  const child = spawn(
-    process.execPath,
-    [...profiling(), ...(process.env["BENCH_PRELOAD"] ? ["--import", process.env["BENCH_PRELOAD"]] : []), bin, "serve"],
-    {
-      env: { PATH: process.env["PATH"] ?? "", NIGHTSHIFT_HOST: "127.0.0.1", NIGHTSHIFT_PORT: String(port), ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
+  const child = spawn(process.execPath, [...profiling(), bin, "serve"], {
+    env: { PATH: process.env["PATH"] ?? "", NIGHTSHIFT_HOST: "127.0.0.1", NIGHTSHIFT_PORT: String(port), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let words = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (chunk: Buffer) => {

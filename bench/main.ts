@@ -6,6 +6,7 @@ import { ingest } from "./ingest.js";
 import { machine } from "./machine.js";
 import { match } from "./match.js";
 import { startUp } from "./start.js";
+import { storm } from "./storm.js";
 
 const { values } = parseArgs({
   options: {
@@ -26,6 +27,7 @@ const cells: Record<string, () => Promise<Figure[]>> = {
         : { rates: [10, 100], rounds: cluster ? 1 : 3, targets: 90, cluster },
     ),
   match: () => match(quick ? { alerts: 2000, rounds: 1 } : { alerts: 200_000, rounds: 7 }),
+  storm: () => storm(quick ? { webhooks: 30, alerts: 10, ms: 1500 } : { webhooks: 1000, alerts: 100, ms: 60_000 }),
   start: () => startUp(quick ? { rounds: 1, idleMs: 500 } : { rounds: 3, idleMs: 10_000 }),
 };
 
