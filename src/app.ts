@@ -2,9 +2,11 @@
 import { hostname } from "node:os";
 import { createAuditKeeper } from "./app/audit.js";
 import { createGuardWorld } from "./app/guard-world.js";
+import { createHandle } from "./app/handle.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
 import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
+import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
 import { createMayLift } from "./app/may-lift.js";
@@ -193,8 +195,10 @@ async function start(
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
-    writerCan: (question: Parameters<typeof reader.can>[0]) =>
-      writer ? writer.can(question) : reader.canUser(writerAccount, question),
+    writerCan: rememberYes(
+      (question) => (writer ? writer.can(question) : reader.canUser(writerAccount, question)),
+      clock,
+    ),
     now: () => clock.now(),
   };
   const ports: PipelinePorts = {
@@ -271,25 +275,8 @@ async function start(
   const pipeline = createPipeline(ports);
 
   const consumers: Consumer[] = [];
+  const handle = createHandle(pipeline);
   const consume = (name: "alerts" | "runs" | "notices", concurrency: number) => {
-    const handle = (job: Job, signal: AbortSignal) => {
-      switch (job.kind) {
-        case "webhook":
-          return pipeline.open(job);
-        case "consider":
-          return pipeline.consider(job.incident);
-        case "expire":
-          return pipeline.expire(job.incident, job.nonce);
-        case "click":
-          return pipeline.decide(job.click);
-        case "carryOut":
-          return pipeline.carryOut(job.incident, signal);
-        case "dryRun":
-          return pipeline.dryRun(job);
-        case "tell":
-          return pipeline.tell(job.incident);
-      }
-    };
     const consumer = createConsumer(name, handle, {
       url: redisUrl,
       prefix: `${prefix}:queue`,

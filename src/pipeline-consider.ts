@@ -126,7 +126,7 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     decision,
     remedy,
     activity: await incidentActivity(p, record),
-    diagnose: () => diagnose(p, subject, { runbook: remedy.diagnosis, params: {} }),
+    diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
     held,
     suppressed,
   });

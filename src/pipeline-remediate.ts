@@ -1,8 +1,9 @@
 /** Plans a remedy and leaves it observed, proposed, asked about, approved by the policy, or held. Part of the hall. */
 import { sealApproval } from "./approval/seal.js";
-import { nameOf } from "./cluster.js";
+import { type ClusterReader, nameOf } from "./cluster.js";
 import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
+import { oneLook } from "./one-look.js";
 import { ownersOf } from "./owner/owners.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
 import { joinStorm, stormWakes } from "./pipeline-storm.js";
@@ -25,7 +26,7 @@ export interface Ends {
   decision: Decision;
   remedy: AnyRemedy;
   activity: "active" | "not-active" | "unknown";
-  diagnose(): Promise<void>;
+  diagnose(reader: ClusterReader): Promise<void>;
   held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
   suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
 }
@@ -40,7 +41,42 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
   if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
   if (activity === "unknown" && autonomy.level !== "observe")
     return held("unavailable", "no Alertmanager could be asked whether it still fires");
-  await of.diagnose();
+  // The diagnosis and the plan only read, and read much the same: side by side, over one look.
+  const look = oneLook(p.reader);
+  const both = await Promise.allSettled([judge(p, record, { ...of, rule, target, autonomy, look }), of.diagnose(look)]);
+  for (const one of both) if (one.status === "rejected") throw one.reason;
+  const [judged] = both;
+  return judged.status === "fulfilled" ? judged.value() : held("error", "a plan was neither made nor refused");
+}
+
+/** How an incident ends, to be done when its diagnosis stands in the record. */
+type End = () => Promise<JobEnd>;
+
+interface Judging extends Ends {
+  rule: Rule;
+  target: Target;
+  autonomy: ReturnType<typeof ceiling>;
+  look: ClusterReader;
+}
+
+/** plan → guard → dry run. What it answers writes the record; until then nothing is written. */
+async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Promise<End> {
+  const { decision, remedy, rule, target, autonomy, look } = of;
+  const held =
+    (...how: Parameters<Ends["held"]>): End =>
+    () =>
+      of.held(...how);
+  const suppressed =
+    (...how: Parameters<Ends["suppressed"]>): End =>
+    () =>
+      of.suppressed(...how);
+  const move =
+    (event: Event, who: string): End =>
+    async () => {
+      await p.transition(record.id, event, who);
+      p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
+      return DONE;
+    };
   const observing = autonomy.level === "observe";
   const refuse = async (reason: Reason, says: string, handOff?: string) =>
     observing
@@ -52,7 +88,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
       : held(reason, says, handOff ? { handOff } : {});
   if (!remedy.kinds.includes(target.kind))
     return refuse("unsupported-kind", `${remedy.name} acts on ${remedy.kinds.join(", ")}, found ${nameOf(target)}`);
-  const object = await p.reader.get(target);
+  const object = await look.get(target);
   if (object === null || object.metadata.uid !== target.uid)
     return refuse("target-not-found", `${nameOf(target)} is gone or is another object by now`);
 
@@ -60,11 +96,11 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     target,
     params: decision.params ?? {},
     alerts: record.alerts.filter((a) => a.status === "firing"),
-    cluster: p.reader,
+    cluster: look,
     measure: p.measure,
     now: p.clock.now(),
   };
-  const owners = await ownersOf(target, object, p.reader);
+  const owners = await ownersOf(target, object, look);
   const draft = await remedy.plan({
     ...context,
     owners,
@@ -132,7 +168,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
     counted("held");
     return held(gate.held.reason, gate.held.says, { guards: gate.trace, plan });
   }
-  const dryRun = await dryRunOf(p, { record, remedy, plan });
+  const dryRun = await dryRunOf({ ...p, reader: look }, { record, remedy, plan });
   if (dryRun.refused) {
     counted("held");
     return held("refused", dryRun.says, { guards: gate.trace, plan });
@@ -156,17 +192,13 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
       digest: plan.digest,
       mac: sealApproval(p.keys()[0] ?? "", bound),
     };
-    await p.transition(record.id, { type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
-    p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
-    return DONE;
+    return move({ type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
   }
   counted("asked");
   const needed = Math.max(rule.approval.count, risk === "C" ? 2 : 1);
   // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
   const page = wakesPeople({ severity: record.severity }) || p.slack === null;
-  await p.transition(record.id, { type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
-  p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
-  return DONE;
+  return move({ type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
 }
 
 /** The target as it is now, so that it can be told later what people did. Never a reason not to decide. */

@@ -35,23 +35,23 @@ export function createGuardWorld(
   record: IncidentRecord,
   of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target },
 ): GuardWorld {
+  // One gate, one look at the Lease.
+  let lease: ReturnType<LeaseStore["read"]> | null = null;
+  const readLease = () => (lease ??= w.leases.read(leaseName(of.target.cluster, of.target.uid)));
   return {
     async activity(identity) {
       return w.alertmanagers === null ? "unknown" : w.alertmanagers.activity(identity);
     },
     symptom: () => w.symptom(record),
     async ledger() {
-      return (await w.leases.read(leaseName(of.target.cluster, of.target.uid)))?.ledger ?? null;
+      return (await readLease())?.ledger ?? null;
     },
     budget: () => w.budgets.read(),
     control: () => w.control.read(),
     storm: () => w.storm(of.rule.guards.storm.withinMs),
     async history(fingerprint) {
-      const [changes, lease] = await Promise.all([
-        w.facts.changes(fingerprint),
-        w.leases.read(leaseName(of.target.cluster, of.target.uid)),
-      ]);
-      const attempts = (lease?.ledger.ops ?? [])
+      const [changes, found] = await Promise.all([w.facts.changes(fingerprint), readLease()]);
+      const attempts = (found?.ledger.ops ?? [])
         .filter((op) => op.fingerprint === fingerprint)
         .map((op) => Date.parse(op.at));
       return { changes, attempts };

@@ -3,6 +3,7 @@ import { messageOf, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { ActiveAlert, AlertmanagerReader } from "../verify/metrics.js";
 import { fetchJson, splitUrl } from "./http.js";
+import { shareAnswer } from "./shared-answer.js";
 
 const TIMEOUT_MS = 5000;
 const SHARED_MS = 500;
@@ -47,17 +48,16 @@ const status = z.object({
 export function createAlertmanagers(urls: readonly string[], receiver: string, log: Log): AlertmanagerClient {
   const peers = urls.map(splitUrl);
 
-  const asked = new Map<string, { at: number; answer: Promise<ActiveAlert[]> }>();
+  // A storm asks the same thing hundreds of times at once: questions within half a second share one answer.
+  const shared = new Map(peers.map((peer) => [peer.base, shareAnswer(() => request(peer).then(indexed), SHARED_MS)]));
 
-  /** A storm asks the same thing hundreds of times at once: questions within half a second share one answer. */
-  function ask(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
-    const now = performance.now();
-    const recent = asked.get(peer.base);
-    if (recent !== undefined && now - recent.at < SHARED_MS) return recent.answer;
-    const answer = request(peer);
-    answer.catch(() => undefined);
-    asked.set(peer.base, { at: now, answer });
-    return answer;
+  /** "Active" may be half a second old. "Not active" must not be older than the question: the alert may be younger. */
+  async function fires(base: string, key: string): Promise<boolean> {
+    const one = shared.get(base);
+    if (one === undefined) return false;
+    const { fresh, answer } = one.recent();
+    if ((await answer).has(key)) return true;
+    return !fresh && (await one.next()).has(key);
   }
 
   async function request(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
@@ -87,17 +87,16 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
 
   return {
     async activity(identity) {
-      const [fingerprint = "", startsAt = ""] = splitIdentity(identity);
+      const key = instantKey(...splitIdentity(identity));
       let unknown = peers.length === 0;
-      const answers = await Promise.allSettled(peers.map(ask));
+      const answers = await Promise.allSettled(peers.map((peer) => fires(peer.base, key)));
       for (const answer of answers) {
-        if (answer.status === "rejected") {
-          unknown = true;
-          log.warn({ error: messageOf(answer.reason) }, "an Alertmanager could not be asked");
-        } else if (
-          answer.value.some((alert) => alert.fingerprint === fingerprint && sameInstant(alert.startsAt, startsAt))
-        )
-          return "active";
+        if (answer.status === "fulfilled") {
+          if (answer.value) return "active";
+          continue;
+        }
+        unknown = true;
+        log.warn({ error: messageOf(answer.reason) }, "an Alertmanager could not be asked");
       }
       return unknown ? "unknown" : "not-active";
     },
@@ -105,7 +104,7 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
       const seen = new Map<string, ActiveAlert>();
       for (const peer of peers) {
         for (const alert of await request(peer)) {
-          const key = `${alert.fingerprint}@${Date.parse(alert.startsAt)}`;
+          const key = instantKey(alert.fingerprint, alert.startsAt);
           if (!seen.has(key)) seen.set(key, alert);
         }
       }
@@ -143,6 +142,10 @@ function splitIdentity(identity: string): [string, string] {
 }
 
 /** The API cuts startsAt to milliseconds where the webhook has nanoseconds: two firings never lie that close. */
-function sameInstant(a: string, b: string): boolean {
-  return a === b || Math.floor(Date.parse(a)) === Math.floor(Date.parse(b));
+function instantKey(fingerprint: string, startsAt: string): string {
+  return `${fingerprint}@${Math.floor(Date.parse(startsAt))}`;
+}
+
+function indexed(found: readonly ActiveAlert[]): Set<string> {
+  return new Set(found.map((alert) => instantKey(alert.fingerprint, alert.startsAt)));
 }

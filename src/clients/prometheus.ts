@@ -2,8 +2,11 @@ import { z } from "zod";
 import { UnavailableError } from "../errors.js";
 import type { AlertingRule, MetricsReader, Sample } from "../verify/metrics.js";
 import { fetchJson, splitUrl } from "./http.js";
+import { shareAnswer } from "./shared-answer.js";
 
 const TIMEOUT_MS = 5000;
+/** Alerting rules change with a reload of Prometheus; every guard and every look of a verification asks for them. */
+const RULES_MS = 5000;
 
 const vector = z.object({
   status: z.literal("success"),
@@ -80,6 +83,8 @@ export function createPrometheus(url: string): PrometheusClient {
     );
   }
 
+  const shared = shareAnswer(allAlertingRules, RULES_MS);
+
   return {
     async query(expr): Promise<Sample[]> {
       const answer = await ask(expr);
@@ -90,7 +95,7 @@ export function createPrometheus(url: string): PrometheusClient {
         throw new UnavailableError("ERR_UNREADABLE", "Prometheus answered a query in a shape that is not known");
       return parsed.data.data.result.map(({ metric, value }) => sample(metric, value));
     },
-    alertingRules: async (name) => (await allAlertingRules()).filter((rule) => rule.name === name),
+    alertingRules: async (name) => (await shared.recent().answer).filter((rule) => rule.name === name),
     allAlertingRules,
     async serverTime() {
       const parsed = scalar.safeParse(await ask("time()"));

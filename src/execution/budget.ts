@@ -79,36 +79,46 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
     }
   }
 
+  // One Lease for all runs: those of this process wait for each other, or they would only make each other try again.
+  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = turn.then(work);
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
+
+  async function reserve(
+    entry: BudgetEntry,
+    allowed: (present: BudgetEntry[]) => Promise<string | null>,
+  ): Promise<string | null> {
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      const { object, present } = await load();
+      const others = present.filter((e) => e.run !== entry.run);
+      if (others.length === present.length) {
+        const no = await allowed(present);
+        if (no !== null) return no;
+      }
+      if (await store(object, [...others, entry])) return null;
+      await clock.sleep(10 * (attempt + 1));
+    }
+    return "the budget's Lease kept changing under 20 attempts to reserve: try again";
+  }
+
+  async function close(run: string): Promise<void> {
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      const { object, present } = await load();
+      if (object === null || !present.some((e) => e.run === run && e.open)) return;
+      const next = present.map((e) => (e.run === run ? { ...e, open: false } : e));
+      if (await store(object, next)) return;
+    }
+  }
+
   return {
     async read() {
       return (await load()).present;
     },
-    async reserve(entry, allowed) {
-      for (let attempt = 0; attempt < 20; attempt += 1) {
-        const { object, present } = await load();
-        const others = present.filter((e) => e.run !== entry.run);
-        if (others.length === present.length) {
-          const no = await allowed(present);
-          if (no !== null) return no;
-        }
-        if (await store(object, [...others, entry])) return null;
-        await clock.sleep(10 * (attempt + 1));
-      }
-      return "the budget's Lease kept changing under 20 attempts to reserve: try again";
-    },
-    async close(run) {
-      for (let attempt = 0; attempt < 5; attempt += 1) {
-        const { object, present } = await load();
-        if (object === null || !present.some((e) => e.run === run && e.open)) return;
-        if (
-          await store(
-            object,
-            present.map((e) => (e.run === run ? { ...e, open: false } : e)),
-          )
-        )
-          return;
-      }
-    },
+    reserve: (entry, allowed) => inTurn(() => reserve(entry, allowed)),
+    close: (run) => inTurn(() => close(run)),
   };
 }
 

@@ -174,17 +174,18 @@ async function checkAgain(
       trace: [],
     });
   }
-  const gate = await e.check(now, run.remedy);
+  // Both only read, so they go side by side; the target itself is read last, when both have said yes.
+  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy), prepare()]);
+  if (checked.status === "rejected") throw checked.reason;
+  const gate = checked.value;
   if (gate.held !== null)
     throw new Halt({ kind: "stopped", reason: gate.held.reason, says: gate.held.says, trace: gate.trace });
-  let effect: Effect;
-  try {
-    effect = await prepare();
-  } catch (error) {
-    if (error instanceof ChangedWorld)
-      throw new Halt({ kind: "changed-world", says: error.message, trace: gate.trace });
-    throw error;
+  if (prepared.status === "rejected") {
+    if (prepared.reason instanceof ChangedWorld)
+      throw new Halt({ kind: "changed-world", says: prepared.reason.message, trace: gate.trace });
+    throw prepared.reason;
   }
+  const effect = prepared.value;
   const live = await e.reader.get(effect.object);
   if (live === null)
     throw new Halt({ kind: "changed-world", says: `${nameOf(effect.object)} is gone`, trace: gate.trace });

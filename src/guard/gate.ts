@@ -3,6 +3,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { ClusterError } from "../cluster.js";
 import { FaultsError, messageOf, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
+import { oneLook } from "../one-look.js";
 import type { GuardTrace } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
 import type { Guard, GuardContext, GuardVerdict } from "./guard.js";
@@ -36,7 +37,8 @@ export interface GateAnswer {
 
 /**
  * Asks every guard, in order, so that the trace is whole; the first that holds names the hold. Whatever is not an
- * explicit pass (a rejection, no answer in time, an answer of another shape) counts as tripped.
+ * explicit pass (a rejection, no answer in time, an answer of another shape) counts as tripped. All of them judge one
+ * look at the cluster, taken now.
  */
 export async function runGate(
   guards: readonly Guard[],
@@ -46,7 +48,8 @@ export async function runGate(
   const trace: GuardTrace[] = [];
   let held: GateAnswer["held"] = null;
   // They only read, so they are asked side by side; their order decides which hold is named.
-  const verdicts = await Promise.all(guards.map((guard) => ask(guard, context, options)));
+  const now: GuardContext = { ...context, cluster: oneLook(context.cluster) };
+  const verdicts = await Promise.all(guards.map((guard) => ask(guard, now, options)));
   guards.forEach((guard, index) => {
     const verdict = verdicts[index] ?? unusable("no answer");
     trace.push({

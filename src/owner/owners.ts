@@ -8,6 +8,12 @@ export async function ownersOf(target: Target, object: KubeObject, cluster: Clus
   const annotations = object.metadata.annotations ?? {};
   const managers = new Set((object.metadata.managedFields ?? []).map((entry) => entry.manager ?? ""));
   const owners: Owner[] = [];
+  const { namespace } = target;
+  const [hpas, scalers, rollouts] = await Promise.all([
+    cluster.list({ apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler", namespace }),
+    optional(() => cluster.list({ apiVersion: "keda.sh/v1alpha1", kind: "ScaledObject", namespace })),
+    optional(() => cluster.list({ apiVersion: "argoproj.io/v1alpha1", kind: "Rollout", namespace })),
+  ]);
 
   const argo =
     annotations["argocd.argoproj.io/tracking-id"]?.split(":")[0] ??
@@ -45,11 +51,7 @@ export async function ownersOf(target: Target, object: KubeObject, cluster: Clus
     );
   }
 
-  for (const hpa of await cluster.list({
-    apiVersion: "autoscaling/v2",
-    kind: "HorizontalPodAutoscaler",
-    namespace: target.namespace,
-  })) {
+  for (const hpa of hpas) {
     if (!names(hpa.spec?.scaleTargetRef, target)) continue;
     const { minReplicas = 1, maxReplicas } = hpa.spec as { minReplicas?: number; maxReplicas?: number };
     owners.push({
@@ -60,9 +62,7 @@ export async function ownersOf(target: Target, object: KubeObject, cluster: Clus
       writes: ["/spec/replicas"],
     });
   }
-  for (const scaled of await optional(() =>
-    cluster.list({ apiVersion: "keda.sh/v1alpha1", kind: "ScaledObject", namespace: target.namespace }),
-  )) {
+  for (const scaled of scalers) {
     if (!names(scaled.spec?.scaleTargetRef, target)) continue;
     owners.push({
       kind: "keda",
@@ -72,9 +72,7 @@ export async function ownersOf(target: Target, object: KubeObject, cluster: Clus
       writes: ["/spec/replicas"],
     });
   }
-  for (const rollout of await optional(() =>
-    cluster.list({ apiVersion: "argoproj.io/v1alpha1", kind: "Rollout", namespace: target.namespace }),
-  )) {
+  for (const rollout of rollouts) {
     if (!names(rollout.spec?.workloadRef, target)) continue;
     owners.push(
       handsOff("argo-rollouts", rollout.metadata.name, `Argo Rollouts ${rollout.metadata.name} rolls it out`),

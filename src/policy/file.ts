@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { FaultsError, messageOf } from "../errors.js";
 import { sha256 } from "../plan/digest.js";
 import { defaultApproval, defaultEscalate, defaultGuards, defaultVerify } from "./defaults.js";
+import { createBefore } from "./before.js";
 import { contradict, implies, parseMatcher } from "./matchers.js";
 import { alwaysProtected, isNamespaceName, isObjectName } from "./names.js";
 import {
@@ -135,6 +136,7 @@ function build(reading: Reading, data: PolicyFile, of: { runbooks: readonly Know
     if (!isNamespaceName(name)) fault(reading, ["protected", i], `expected a namespace, found ${JSON.stringify(name)}`);
   });
   const rules: Rule[] = [];
+  const before = createBefore();
   data.rules.forEach((rule, position) => {
     const built = ruleOf(reading, rule, { position, base, runbooks: of.runbooks });
     if (autonomies.indexOf(built.autonomy) > autonomies.indexOf(ceiling)) {
@@ -144,14 +146,14 @@ function build(reading: Reading, data: PolicyFile, of: { runbooks: readonly Know
         `rule ${rule.name}: autonomy ${built.autonomy} is above maxAutonomy ${ceiling}`,
       );
     }
-    const twin = rules.find((other) => other.name === built.name);
+    const twin = before.named(built.name);
     if (twin)
       fault(
         reading,
         ["rules", position, "name"],
         `rule ${built.name}: the name is taken by the rule at line ${twin.line}`,
       );
-    const shadow = rules.find((other) => other.match.length > 0 && implies(built.match, other.match));
+    const shadow = before.mayShadow(built).find((other) => implies(built.match, other.match));
     if (shadow && built.match.length > 0)
       fault(
         reading,
@@ -159,6 +161,7 @@ function build(reading: Reading, data: PolicyFile, of: { runbooks: readonly Know
         `rule ${built.name} can never match: rule ${shadow.name} at line ${shadow.line} takes everything before it`,
       );
     rules.push(built);
+    before.add(built);
   });
   return {
     clusters: data.clusters,

@@ -142,3 +142,25 @@ describe("several Alertmanagers", () => {
     await one.stop();
   });
 });
+
+describe("a shared answer", () => {
+  it("never says not-active of an alert that is younger than it, and asks once for all who wait", async () => {
+    let active: object[] = [];
+    let asked = 0;
+    const one = await serve("Alertmanager", (_request, response) => {
+      asked += 1;
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(active));
+    });
+    const client = createAlertmanagers([one.url], "", silentLog);
+    const startsAt = "2026-01-01T00:00:00Z";
+    expect(await client.activity(`first@${startsAt}`)).toBe("not-active");
+
+    active = Array.from({ length: 50 }, (_, i) => ({ fingerprint: `f${i}`, startsAt, labels: {} }));
+    asked = 0;
+    const answers = await Promise.all(active.map((_, i) => client.activity(`f${i}@${startsAt}`)));
+
+    expect(new Set(answers)).toEqual(new Set(["active"]));
+    expect(asked).toBeLessThanOrEqual(2);
+    await one.stop();
+  });
+});

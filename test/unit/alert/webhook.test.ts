@@ -42,6 +42,37 @@ describe("parseWebhook", () => {
     expect(wrong).toEqual([]);
   });
 
+  it("takes a whole alert as the schema would, whatever stands in its fields", () => {
+    const text = fc.oneof(fc.string(), fc.constantFrom("firing", "resolved", "0f3a", "2026-11-22T07:00:00Z"));
+    const odd = fc.oneof(text, fc.integer(), fc.constant(null), fc.constant([]), fc.constant({}));
+    const whole = fc.record({
+      status: fc.constantFrom("firing", "resolved"),
+      labels: fc.dictionary(text, text).map((labels) => ({ ...labels, alertname: "A" })),
+      annotations: fc.dictionary(text, text),
+      startsAt: fc.constant(good.startsAt),
+      endsAt: fc.constantFrom("0001-01-01T00:00:00Z", good.startsAt),
+      fingerprint: fc.constantFrom("0f3a", "425a4b1cd8a8d101"),
+    });
+    const field = fc.constantFrom("status", "labels", "annotations", "startsAt", "endsAt", "fingerprint");
+    const value = fc.oneof(
+      odd,
+      fc.dictionary(text, odd).map((map) => ({ ...map, alertname: "A" })),
+    );
+    const oneWrong = fc.tuple(whole, field, value).map(([alert, name, wrong]) => ({ ...alert, [name]: wrong }));
+    const parsed = (raw: object) => {
+      const { alerts, rejected } = parseWebhook(wrap(raw), limits);
+      return { alerts, rejected: rejected.map(({ field, fault }) => ({ field, fault })) };
+    };
+
+    // Without a generatorURL of type text an alert is read by the schema.
+    fc.assert(
+      fc.property(fc.oneof(oneWrong, whole), (raw) => {
+        expect(parsed({ ...raw, generatorURL: "" })).toEqual(parsed({ ...raw, generatorURL: null }));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   it("keeps startsAt to the nanosecond, as text", () => {
     const parsed = parseWebhook(
       wrap({ ...good, startsAt: "2026-11-22T07:12:50.255049972Z", fingerprint: "425a4b1cd8a8d101" }),
