@@ -46,7 +46,7 @@ export async function carryOut(
     let fenced: Fenced | null = null;
     if (view?.ledger.open) {
       await e.at("fence", about);
-      fenced = await fence(e.writer, view.ledger.open, mark(e, { token: (view.token ?? 0) + 1 }));
+      fenced = await fence(e, view.ledger.open, mark(e, { token: (view.token ?? 0) + 1 }));
     }
     await e.at("take", about);
     const taken = await take(e, record, { name, view });
@@ -269,7 +269,7 @@ async function end(
   let happened = false;
   const open = held.ledger.open;
   if (open !== null) {
-    const fenced = await fence(e.writer, open, mark(e, held));
+    const fenced = await fence(e, open, mark(e, held));
     const verdict = await look(e.reader, open, fenced);
     happened = verdict === "happened";
     // The look asks first, since a proxy may have sent a request twice; then the one answer that was received counts.

@@ -127,7 +127,7 @@ export async function runStep(
       continue;
     }
     if (answer.kind === "unknown") {
-      const fenced = await fence(e.writer, open, mark(e, held));
+      const fenced = await fence(e, open, mark(e, held));
       await e.at("look", about);
       const verdict = await look(e.reader, open, fenced);
       if (verdict === "did-not") continue;
