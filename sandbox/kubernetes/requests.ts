@@ -138,18 +138,20 @@ function write(world: World, request: Request): Answer {
   return done;
 }
 
-function isDryRun({ query, route }: Request): boolean {
-  const asked = query.getAll("dryRun");
+function isDryRun({ query, route, body }: Request): boolean {
+  // An eviction may say so in the options of its own body as well.
+  const options = route.subresource === "eviction" ? (body as Raw | undefined)?.deleteOptions?.dryRun : undefined;
+  const asked = [...query.getAll("dryRun"), ...((options ?? []) as string[])];
   const wrong = asked.filter((value) => value !== "All");
   if (wrong.length > 0) {
-    const options =
+    const kind =
       { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" }[route.verb] ?? "DeleteOptions";
     const message = `Unsupported value: ${JSON.stringify(wrong)}: supported values: "All"`;
     const causes = [{ reason: "FieldValueNotSupported", message, field: "dryRun" }];
     throw new ApiError(422, {
       reason: "Invalid",
-      message: `${options}.meta.k8s.io "" is invalid: dryRun: ${message}`,
-      details: { group: "meta.k8s.io", kind: options, causes },
+      message: `${kind}.meta.k8s.io "" is invalid: dryRun: ${message}`,
+      details: { group: "meta.k8s.io", kind, causes },
     });
   }
   return asked.length > 0;
