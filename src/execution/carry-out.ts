@@ -4,7 +4,7 @@ import { ClusterError } from "../cluster.js";
 import { messageOf, UnavailableError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
 import { type Outcome, type Reason, reasonNames, reasons } from "../record/reasons.js";
-import { type Fenced, fence, look } from "./fence.js";
+import { type Fenced, fence, look, untilSeen } from "./fence.js";
 import { HeldLease } from "./held-lease.js";
 import { leaseName, runId } from "./keys.js";
 import type { LeaseView } from "./lease.js";
@@ -124,6 +124,7 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
       verdict === "happened" ? settledDone(l, open.key, record, e.clock.now()) : { ...l, open: null },
     );
     if (!settled) return again(HELD_MS);
+    if (verdict === "did-not") await untilSeen(e, open.object);
   }
 
   // Number 5: only under the Lease: record, approval, resolved.

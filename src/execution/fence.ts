@@ -1,4 +1,5 @@
 /** Fence, then look: "it did not happen" is true only after a write has made every earlier request void. PROTOCOL section 5. */
+import type { Clock } from "../clock.js";
 import { ClusterError, type ClusterReader, type ClusterWriter, type KubeObject } from "../cluster.js";
 import type { LedgerOpen } from "./ledger.js";
 
@@ -96,6 +97,29 @@ function leftOrLeaves(live: KubeObject | null, open: LedgerOpen): boolean {
  */
 function fenceMoves(kind: string): number {
   return kind === "Deployment" ? 1 : 0;
+}
+
+/** A controller that lives has seen a new generation within milliseconds; after this long the guards decide. */
+const SEEN_MS = 5000;
+const EVERY_MS = 100;
+
+/**
+ * Waits until the object's own controller has seen what our fences did to its generation: to the guards an unseen
+ * generation is somebody's rollout, and a run must not be held by its own fence. Errors: ClusterError.
+ */
+export async function untilSeen(
+  e: { reader: ClusterReader; clock: Clock },
+  object: LedgerOpen["object"],
+): Promise<void> {
+  if (fenceMoves(object.kind) === 0) return;
+  const began = e.clock.monotonic();
+  for (;;) {
+    const live = await e.reader.get(object);
+    const seen = Number(live?.status?.["observedGeneration"] ?? 0);
+    if (live === null || seen >= (live.metadata.generation ?? 0)) return;
+    if (e.clock.monotonic() - began >= SEEN_MS) return;
+    await e.clock.sleep(EVERY_MS);
+  }
 }
 
 /** Key of the last operation on an object, null where there is none that can be read. */

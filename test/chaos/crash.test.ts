@@ -96,6 +96,23 @@ describe.skipIf(missing !== null)(
       400_000,
     );
 
+    it.skipIf(real || full)(
+      "a fence of its own is no rollout that holds the run, however slow the controllers are (H41)",
+      async () => {
+        const stage = await startStandIn({ tickMs: 1500 });
+        try {
+          const mine = worlds.filter((world) => world.name === "scale" || world.name === "restart-deployment");
+          const unsent = mine.flatMap(cellsOf).filter((cell) => wayOf(cell) === "effect");
+          expect(unsent).toHaveLength(2);
+          const came = await play(stage, unsent);
+          expect(came.flatMap((result) => faultsOf(result).map((fault) => `${fault} [${result.says}]`))).toEqual([]);
+        } finally {
+          await stage.stop();
+        }
+      },
+      200_000,
+    );
+
     /** Brackets without a cell, with the reason. */
     async function neverReached(): Promise<string> {
       const lines = [

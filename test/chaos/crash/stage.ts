@@ -52,9 +52,10 @@ export const ref = (kind: string, name: string) => ({
   name,
 });
 
-export async function startStandIn(): Promise<Stage> {
+export async function startStandIn(of: { tickMs?: number } = {}): Promise<Stage> {
   const doomed = new Map<string, Set<string>>();
   const kubernetes: Kubernetes = await startKubernetes({
+    ...of,
     nodes: Array.from({ length: 8 }, (_, i) => `node-${i + 1}`),
     namespaces: [NAMESPACE, "nightshift"],
     // What is written is counted by who wrote it; the hands have the rights of their role and no more.

@@ -115,7 +115,10 @@ const eviction: CrashWorld = {
     return pods.length === 3 && !pods.some((pod) => pod.metadata.uid === evicted.get(name));
   },
   // Any pod of the workload: another one than the alert's would be just as wrong.
-  mine: (effect, name) => effect.kind === "Pod" && effect.name.startsWith(`${name}-`),
+  mine: (effect, name) =>
+    effect.kind === "Pod" &&
+    effect.name.startsWith(`${name}-`) &&
+    /^[a-z0-9]+-[a-z0-9]{5}$/.test(effect.name.slice(name.length + 1)),
 };
 
 const scale = (undoes: boolean): CrashWorld => ({

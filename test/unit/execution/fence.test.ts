@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { createKubernetes, type KubernetesClient } from "../../../src/clients/kubernetes.js";
 import { systemClock } from "../../../src/clock.js";
-import { FENCE, fence, LAST_OP, look } from "../../../src/execution/fence.js";
+import { FENCE, fence, LAST_OP, look, untilSeen } from "../../../src/execution/fence.js";
 import type { LedgerOpen } from "../../../src/execution/ledger.js";
 
 /** Fence and look by one worker after the other, each of which dies before it can note what it saw. */
@@ -157,4 +157,18 @@ describe("fence, then look", () => {
       expect(await lookedAt(open, 1)).toBe("cannot-tell");
     },
   );
+
+  it("Deployment: goes on only once its controller has seen what the fence did (H41)", async () => {
+    await made("Deployment");
+    const open = await intent("Deployment");
+    await lookedAt(open, 1);
+    let waits = true;
+    const seen = untilSeen({ reader: k, clock: systemClock }, open.object).then(() => (waits = false));
+    for (let i = 0; i < 10; i += 1) await k.get(refTo("Deployment"));
+    expect(waits).toBe(true);
+    const live = kubernetes.get("Deployment", NS, name);
+    kubernetes.seed({ ...live, status: { observedGeneration: live?.metadata.generation } });
+    await seen;
+    expect(waits).toBe(false);
+  });
 });
