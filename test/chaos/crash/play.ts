@@ -22,6 +22,8 @@ export interface Result {
   deaths: number;
   /** For each death the milliseconds until another worker asked its first question about the run. */
   resumedMs: number[];
+  /** Of these, those in which no other worker was killed meanwhile. */
+  quietMs: number[];
   ledger: { run: unknown; open: unknown; ends: { outcome: string }[] } | null;
 }
 
@@ -57,7 +59,7 @@ export async function play(stage: Stage, cells: readonly Cell[]): Promise<Result
   }
 }
 
-function policyRules(): string {
+export function policyRules(): string {
   const approval = "approval: { from: ['slack-group:sre'], count: 1, expires: 10m }";
   return worlds
     .map((w) => {
@@ -79,8 +81,9 @@ interface Actor {
   /** Where it waits for its end. */
   parkedOn: Hand | null;
   /** When and on whom it died last, until somebody else takes it up. */
-  dead: { at: number; pid: number } | null;
+  dead: { at: number; pid: number; kills: number } | null;
   resumedMs: number[];
+  quietMs: number[];
   approved: boolean;
 }
 
@@ -89,6 +92,7 @@ class Scene {
   readonly #actors = new Map<string, Actor>();
   readonly #targets = new Map<string, Promise<string>>();
   readonly #dying = new Set<Hand>();
+  #kills = 0;
 
   readonly stage: Stage;
   readonly world: World;
@@ -106,6 +110,7 @@ class Scene {
         parkedOn: null,
         dead: null,
         resumedMs: [],
+        quietMs: [],
         approved: false,
       });
     // One gauge per kind of trouble: 1 while it lasts.
@@ -140,7 +145,9 @@ class Scene {
     const actor = this.#actors.get(await this.#nameOf(asked.incident));
     if (actor === undefined) return;
     if (actor.dead !== null && actor.dead.pid !== hand.pid) {
-      actor.resumedMs.push(performance.now() - actor.dead.at);
+      const took = performance.now() - actor.dead.at;
+      actor.resumedMs.push(took);
+      if (actor.dead.kills === this.#kills) actor.quietMs.push(took);
       actor.dead = null;
     }
     actor.last = { hand, bracket: asked.bracket };
@@ -168,11 +175,12 @@ class Scene {
       );
     await until("a quiet moment", async () => !hurried(), 2000).catch(() => undefined);
     const at = performance.now();
+    this.#kills += 1;
     for (const actor of this.#actors.values()) {
       if (actor.parkedOn !== hand) continue;
       actor.parkedOn = null;
       actor.died += 1;
-      actor.dead = { at, pid: hand.pid };
+      actor.dead = { at, pid: hand.pid, kills: this.#kills };
     }
     await hand.kill();
   }
@@ -251,13 +259,19 @@ class Scene {
         paged: record !== undefined && this.#paged(record),
         deaths: actor.died,
         resumedMs: actor.resumedMs,
+        quietMs: actor.quietMs,
         ledger: lease === undefined ? null : (JSON.parse(lease.metadata.annotations["nightshift.dev/ledger"]) as never),
       };
     });
   }
 
   #paged(record: IncidentRecord): boolean {
-    return this.world.pager.alerts.some((alert) => alert.dedupKey === record.dedupKey);
+    // Alertmanager's one group is one key at PagerDuty: a page is this run's when it names its target.
+    const named = JSON.stringify(record.target?.name ?? "").slice(1, -1);
+    return (
+      record.page === "sent" &&
+      this.world.pager.calls.some(({ body }) => new RegExp(`${named}(?![a-z0-9-])`).test(JSON.stringify(body)))
+    );
   }
 }
 

@@ -10,7 +10,7 @@ import { type Plane, startPlane } from "../../cluster/plane.js";
 import { keepSets } from "./sets.js";
 
 export const NAMESPACE = "crashes";
-const HANDS = "system:serviceaccount:nightshift:nightshift-hands";
+export const HANDS = "system:serviceaccount:nightshift:nightshift-hands";
 
 /** One write of Nightshift's that the API server took; fences and dry runs are none. */
 export interface Effect {
@@ -21,8 +21,8 @@ export interface Effect {
 }
 
 export interface Stage {
-  /** Whether it is the stand-in, and the parts of a cluster that it lacks are played by the test. */
-  standIn: boolean;
+  /** The stand-in itself; null where the cluster is a real one. */
+  kubernetes: Kubernetes | null;
   k: KubernetesClient;
   kubeconfig: string;
   handsKubeconfig: string;
@@ -73,7 +73,7 @@ export async function startStandIn(of: { tickMs?: number } = {}): Promise<Stage>
   const podsOf = (app: string) => kubernetes.list("Pod", NAMESPACE).filter((pod) => pod.metadata.labels?.app === app);
   const sets = keepSets(kubernetes, NAMESPACE);
   return {
-    standIn: true,
+    kubernetes,
     k,
     kubeconfig,
     handsKubeconfig: write("hands", kubernetes.kubeconfig("hands")),
@@ -126,7 +126,7 @@ export async function startReal(): Promise<Stage> {
   const k = await createKubernetes({ kubeconfig: plane.kubeconfig, clock: systemClock, fieldManager: "kubectl-test" });
   await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } }).catch(() => undefined);
   return {
-    standIn: false,
+    kubernetes: null,
     k,
     kubeconfig: plane.kubeconfig,
     handsKubeconfig: plane.kubeconfig,
