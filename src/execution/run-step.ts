@@ -6,7 +6,7 @@ import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
 import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
 import { digestOf } from "../plan/digest.js";
-import { fence, LAST_OP, lastOp, look } from "./fence.js";
+import { fence, LAST_OP, lastOp, look, untilSeen } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
@@ -129,10 +129,13 @@ export async function runStep(
       continue;
     }
     if (answer.kind === "unknown") {
-      const fenced = await fence(e.writer, open, mark(e, held));
+      const fenced = await fence(e, open, mark(e, held));
       await e.at("look", about);
       const verdict = await look(e.reader, open, fenced);
-      if (verdict === "did-not") continue;
+      if (verdict === "did-not") {
+        await untilSeen(e, open.object);
+        continue;
+      }
       if (verdict === "cannot-tell")
         throw new Halt({ kind: "stopped", reason: "cannot-tell", says: cannotTell(plan, answer.says), trace: [] });
     }

@@ -762,6 +762,15 @@ for (const { title, missing, start } of candidates) {
             metadata: { name: pod?.metadata.name, namespace: ns },
             deleteOptions: { preconditions: { uid } },
           });
+          const tried = eviction(pod?.metadata.uid);
+          const dry = await api.call("POST", path, {
+            ...tried,
+            deleteOptions: { ...tried.deleteOptions, dryRun: ["All"] },
+          });
+          expect(dry.status).toBe(201);
+          const still = (await pods()).find((one) => one.metadata.uid === pod?.metadata.uid);
+          expect(still?.metadata.deletionTimestamp, "a dry run of an eviction leaves the Pod alone").toBeUndefined();
+          expect(still).toBeDefined();
           expect(status(await api.call("POST", path, eviction("other")))).toMatchObject({
             http: 409,
             reason: "Conflict",
@@ -786,12 +795,6 @@ for (const { title, missing, start } of candidates) {
           });
           expect((await pods()).map((one) => one.metadata.uid)).toContain(pod?.metadata.uid);
           await api.call("DELETE", `${budgets}/b`);
-          const tried = eviction(pod?.metadata.uid);
-          const options = { ...tried.deleteOptions, dryRun: ["All"] };
-          expect((await api.call("POST", path, { ...tried, deleteOptions: options })).status).toBe(201);
-          const live = await api.call("GET", `/api/v1/namespaces/${ns}/pods/${pod?.metadata.name}`);
-          expect(live.body.metadata).toMatchObject({ uid: pod?.metadata.uid });
-          expect(live.body.metadata.deletionTimestamp).toBeUndefined();
           expect(status(await api.call("POST", path, eviction(pod?.metadata.uid)))).toMatchObject({
             http: 201,
             status: "Success",
