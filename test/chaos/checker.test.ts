@@ -87,7 +87,7 @@ function history(events: HistoryEvent[], over: Partial<History> = {}): History {
     ],
     events,
     end: {
-      rested: true,
+      outstanding: null,
       firing: [],
       incidents: [
         {
@@ -288,7 +288,7 @@ const rows: { invariant: Invariant; what: string; history: () => History; says: 
   {
     invariant: "I7",
     what: "it never came to rest",
-    history: () => ({ ...history(good()), end: { ...history(good()).end, rested: false } }),
+    history: () => ({ ...history(good()), end: { ...history(good()).end, outstanding: "inc-1 wants a page" } }),
     says: /did not come to rest/,
   },
   {

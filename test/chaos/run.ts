@@ -50,7 +50,7 @@ const all = await playAll({
     const wrong = one.checked.violations.length;
     if (options.json !== true)
       tell(
-        `seed ${one.seed} ${one.nemesis}: ${one.checked.effects} effects, rest after ${one.recoveryMs} ms, ${one.hits.length} struck, ${(one.tookMs / 1000).toFixed(1)} s${wrong > 0 ? `, ${wrong} VIOLATIONS` : ""}`,
+        `seed ${one.seed} ${one.nemesis}: ${one.checked.effects} effects, rest after ${one.recoveryMs} ms, struck ${one.hits.join(" ")}; ${one.outcomes.join(", ")}; ${(one.tookMs / 1000).toFixed(1)} s${wrong > 0 ? `, ${wrong} VIOLATIONS` : ""}`,
       );
     if (wrong > 0) tell(violationsOf(one));
   },

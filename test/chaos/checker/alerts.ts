@@ -64,8 +64,8 @@ export function everyAlertEnds(history: History): Violation[] {
   }
   for (const incident of history.end.incidents) out.push(...toldRightly(history, incident));
   out.push(...effectsTold(history));
-  if (!history.end.rested && out.length === 0)
-    out.push({ invariant: "I7", says: "it did not come to rest: a Lease or a page is still outstanding", trace: [] });
+  if (history.end.outstanding !== null)
+    out.push({ invariant: "I7", says: `it did not come to rest: ${history.end.outstanding}`, trace: [] });
   return out;
 }
 
@@ -115,7 +115,7 @@ function effectsTold(history: History): Violation[] {
       history.end.incidents.some(
         (incident) => incident.uid === target.uid && (incident.state === "remediated" || incident.state === "held"),
       ) || history.events.some((page) => page.kind === "page" && page.key.startsWith("nightshift/ended-run/"));
-    if (!told && history.end.rested)
+    if (!told && history.end.outstanding === null)
       out.push({
         invariant: "I7",
         says: `${target.name} was written to, and no incident or page says so`,

@@ -123,8 +123,8 @@ export interface History {
   targets: TargetSeen[];
   events: HistoryEvent[];
   end: {
-    /** Whether everything came to rest in time. */
-    rested: boolean;
+    /** What was still to come when there was no more time; null where everything came to rest. */
+    outstanding: string | null;
     incidents: IncidentSeen[];
     /** Identities that are active at an Alertmanager, as `fingerprint@startsAt`. */
     firing: string[];

@@ -1,5 +1,6 @@
 /** One lane: a process that plays seeds one after the other and checks each; its parent names them. */
 import { check, type Checked } from "../checker/check.js";
+import type { History } from "../checker/history.js";
 import type { NemesisName } from "../story/nemeses.js";
 import { draw } from "../story/story.js";
 import { createHosts } from "./hosts.js";
@@ -11,6 +12,8 @@ export type ToLane = { seed: number; nemeses: NemesisName[] } | { end: true };
 export interface Played {
   seed: number;
   nemesis: NemesisName;
+  /** How each incident ended, for people. */
+  outcomes: string[];
   /** What was drawn, in one line. */
   story: string;
   checked: Checked;
@@ -36,11 +39,19 @@ async function one(seed: number, nemeses: NemesisName[]): Promise<void> {
       seed,
       nemesis: story.nemesis,
       story: line,
+      outcomes: outcomesOf(history),
       checked: check(history),
       hits,
       recoveryMs,
       tookMs: Math.round(performance.now() - began),
     },
+  });
+}
+
+function outcomesOf(history: History): string[] {
+  return history.end.incidents.map((incident) => {
+    const name = history.targets.find((target) => target.uid === incident.uid)?.step ?? "no target";
+    return `${name} ${incident.state}${incident.reason === null ? "" : ` (${incident.reason})`}`;
   });
 }
 

@@ -48,9 +48,9 @@ export async function play(lane: Lane, story: Story): Promise<Result> {
     redis.snapshot();
     const hits = await strike({ story, lane, world, people, start });
     const healed = performance.now();
-    const rested = await awaitRest(world, people, REST_MS);
+    const left = await awaitRest(world, people, REST_MS);
     const recoveryMs = Math.round(performance.now() - healed);
-    const end = await endOf(world, rested);
+    const end = await endOf(world, left);
     return { history: historyOf(story, world, end), hits, recoveryMs };
   } finally {
     await people.stop();

@@ -7,17 +7,20 @@ import { type ChaosWorld, OWN } from "./world.js";
 const OUTCOMES = ["remediated", "held", "suppressed"];
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
-/** True once nothing has been outstanding in three looks in a row; false after `ms`. */
-export async function awaitRest(world: ChaosWorld, people: People, ms: number): Promise<boolean> {
+/** Null once nothing has been outstanding in three looks in a row; what is, after `ms`. */
+export async function awaitRest(world: ChaosWorld, people: People, ms: number): Promise<string | null> {
   const until = performance.now() + ms;
   let calm = 0;
+  let left: string | null = null;
   while (performance.now() < until) {
     const told = await incidents(world);
-    calm = told !== null && people.quiet() && outstanding(world, told) === null ? calm + 1 : 0;
-    if (calm === 3) return true;
+    if (told === null) left = "Nightshift does not answer";
+    else left = people.quiet() ? outstanding(world, told) : "a webhook is on its way";
+    calm = left === null ? calm + 1 : 0;
+    if (calm === 3) return null;
     await sleep(150);
   }
-  return false;
+  return left ?? "it was not calm for long enough";
 }
 
 /** What is still to come, in words; null for nothing. */
@@ -49,7 +52,7 @@ function firingIdentities(world: ChaosWorld): string[] {
   return [...a.active.values(), ...b.active.values()].map((alert) => `${alert.fingerprint}@${alert.startsAt}`);
 }
 
-export async function endOf(world: ChaosWorld, rested: boolean): Promise<History["end"]> {
+export async function endOf(world: ChaosWorld, left: string | null): Promise<History["end"]> {
   for (const call of world.pager.calls) {
     const body = call.body as { event_action?: string; dedup_key?: string; payload?: { summary?: string } } | null;
     if (call.path !== "/v2/enqueue") continue;
@@ -69,7 +72,7 @@ export async function endOf(world: ChaosWorld, rested: boolean): Promise<History
       text: JSON.stringify([call.args["text"], call.args["blocks"]]),
     });
   const told = (await incidents(world)) ?? [];
-  return { rested, incidents: told.map(seen), firing: firingIdentities(world) };
+  return { outstanding: left, incidents: told.map(seen), firing: firingIdentities(world) };
 }
 
 function seen(one: Told): IncidentSeen {

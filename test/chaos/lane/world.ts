@@ -165,10 +165,11 @@ export const BUDGET = { effects: 100, withinMs: 3600_000 };
 
 function policy(): string {
   const rules = Object.entries(ALERTS).flatMap(([step, alert]) =>
-    ["auto", "approve"].map((tier) => {
+    // An eviction is never without a person's yes.
+    (step === "evict" ? ["approve"] : ["auto", "approve"]).map((tier) => {
       const target =
         step === "evict"
-          ? "{ kind: Pod, namespace: $labels.namespace, name: $labels.pod }"
+          ? "{ from: pod, namespace: $labels.namespace, name: $labels.pod }"
           : "{ from: service, namespace: $labels.namespace, name: $labels.service }";
       return `  - name: ${step}-${tier}
     match: ['alertname="${alert}"', 'tier="${tier}"']
