@@ -138,8 +138,10 @@ function write(world: World, request: Request): Answer {
   return done;
 }
 
-function isDryRun({ query, route }: Request): boolean {
-  const asked = query.getAll("dryRun");
+function isDryRun({ query, route, body }: Request): boolean {
+  // An eviction may say it in the options of the deletion that it is.
+  const inOptions = route.subresource === "eviction" ? ((body as Raw | undefined)?.deleteOptions?.dryRun ?? []) : [];
+  const asked: string[] = [...query.getAll("dryRun"), ...inOptions];
   const wrong = asked.filter((value) => value !== "All");
   if (wrong.length > 0) {
     const options =

@@ -786,6 +786,12 @@ for (const { title, missing, start } of candidates) {
           });
           expect((await pods()).map((one) => one.metadata.uid)).toContain(pod?.metadata.uid);
           await api.call("DELETE", `${budgets}/b`);
+          const tried = eviction(pod?.metadata.uid);
+          const only = { ...tried, deleteOptions: { ...tried.deleteOptions, dryRun: ["All"] } };
+          expect(status(await api.call("POST", path, only))).toMatchObject({ http: 201, status: "Success" });
+          const after = (await pods()).find((one) => one.metadata.uid === pod?.metadata.uid);
+          expect(after?.metadata).toMatchObject({ uid: pod?.metadata.uid });
+          expect(after?.metadata.deletionTimestamp).toBeUndefined();
           expect(status(await api.call("POST", path, eviction(pod?.metadata.uid)))).toMatchObject({
             http: 201,
             status: "Success",
