@@ -18,6 +18,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
   let world: World;
   let redis: Redis;
   const dir = mkdtempSync(join(tmpdir(), "memory-"));
+  /** What a worker meets at a bracket of the protocol. */
+  let passing: (bracket: string) => Promise<void> = async () => undefined;
 
   beforeAll(async () => {
     kubernetes = await startKubernetes();
@@ -26,12 +28,13 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
       kubeconfig: join(dir, "kubeconfig"),
       policy: testPolicy([NAMESPACE], "    autonomy: auto"),
       slackMode: "none",
+      app: { at: (bracket) => passing(bracket) },
     });
     // The symptom stays: every run waits in its verification until it is disturbed.
     errorRate(
       world.prometheus,
       () => 0.4,
-      ["during", "after"].map((service) => ({ namespace: NAMESPACE, service })),
+      ["during", "after", "between"].map((service) => ({ namespace: NAMESPACE, service })),
     );
     redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
   }, 60_000);
@@ -89,6 +92,27 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
 
     expect(held.reason).toBe("done-before");
     expect(effects("during")).toHaveLength(1);
+  }, 120_000);
+
+  it("everything just before a run's first intent, and then hears of the alert's end alone: the run is settled and paged (H42 I7)", async () => {
+    await badRelease(world.k, { namespace: NAMESPACE, name: "between" });
+    const known = async () => (await world.incidents()).some((r) => r.state === "suppressed" && r.resolved);
+    let met = false;
+    passing = async (bracket) => {
+      if (bracket !== "intent" || met) return;
+      met = true;
+      await redis.flushall();
+      await world.resolve(labels("between"));
+      await until("the alert's end to be heard", known, 20_000);
+    };
+    await world.fire(labels("between"));
+    await until("the forgotten run to be settled", async () => met && ledger("between")?.ends.length === 1, 60_000);
+    const held = await world.incident("the hold", (r) => r.target?.name === "between" && r.state === "held");
+
+    expect(held, JSON.stringify(held.timeline)).toMatchObject({ reason: "lost-memory", lost: true });
+    await until("the page", async () => world.pager.alerts.some((a) => a.dedupKey === held.dedupKey));
+    expect(effects("between")).toHaveLength(1);
+    expect(ledger("between")).toMatchObject({ run: null, open: null });
   }, 120_000);
 
   it("is refused at the start when it may evict what was accepted (H42)", async () => {
