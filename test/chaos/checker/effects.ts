@@ -124,9 +124,11 @@ export function fencedAndApproved(history: History): Violation[] {
         trace: now === undefined ? [event] : [now, event],
       });
     else {
-      const first = leases.find(
-        (one) => one.lease?.open?.key === open.key && one.lease.open.resourceVersion === open.resourceVersion,
+      // The intent as it was made: the oldest of the writes up to now that have had it without a break.
+      const since = leases.findLastIndex(
+        ({ lease }) => lease?.open?.key !== open.key || lease.open.resourceVersion !== open.resourceVersion,
       );
+      const first = leases[since + 1];
       if (
         first?.lease?.token !== now?.lease?.token ||
         (event.insists !== open.resourceVersion && event.insists !== uid)
