@@ -14,7 +14,7 @@ import { BUDGET, type ChaosWorld, HOSTILE, OWN, type Played, startChaosWorld } f
 import { FLOOR } from "./workloads.js";
 
 const SWEEP_MS = 500;
-const REACH_MS = 15_000;
+const REACH_MS = 60_000;
 const REST_MS = 60_000;
 const DOORS: readonly Point[] = ["receive", "ask", "click"];
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
