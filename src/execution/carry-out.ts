@@ -196,7 +196,9 @@ async function steps(e: EnginePorts, run: Underway): Promise<JobEnd> {
 async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
   const { held, plan, remedy } = run;
   const record = await e.records.get(run.record.id);
-  if (record?.run == null || record.run.token !== held.token) throw new Halt({ kind: "lease-lost" });
+  // Redis forgot it, and this job with it: the Lease is given back, so that the sweep can have the run settled at once.
+  if (record === null) throw new Halt({ kind: "hand-over" });
+  if (record.run === null || record.run.token !== held.token) throw new Halt({ kind: "lease-lost" });
   if (record.run.abort)
     return end(e, run, {
       outcome: "held",

@@ -47,6 +47,8 @@ export interface Underway {
 
 /** A conflict after which more than the status had moved may be tried again this often. */
 const MAX_MOVED = 5;
+/** What was looked at longer ago is looked at again before anything is sent: the worker may have stood still since. */
+const LOOK_MS = 10_000;
 /** Status churn of a sick object is fought until this long after the step began. */
 const CHURN_MS = 60_000;
 
@@ -75,6 +77,7 @@ export async function runStep(
     if (run.signal.aborted) throw new Halt({ kind: "hand-over" });
     await e.at("check", about);
     const { effect, live } = await checkAgain(e, run, prepare);
+    const looked = e.clock.monotonic();
     await reserve(e, run);
 
     const open: LedgerOpen = {
@@ -89,6 +92,7 @@ export async function runStep(
     await mustHold(held.put((ledger) => ({ ...ledger, run: ledger.run && { ...ledger.run, begun: true }, open })));
 
     await e.at("effect", about);
+    if (e.clock.monotonic() - looked > LOOK_MS) continue;
     const answer =
       "evict" in effect
         ? await evict(e, effect)

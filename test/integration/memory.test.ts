@@ -22,6 +22,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
   let world: World;
   let redis: Redis;
   const dir = mkdtempSync(join(tmpdir(), "memory-"));
+  /** What a worker meets at a bracket of the protocol. */
+  let passing: (bracket: string) => Promise<void> = async () => undefined;
 
   beforeAll(async () => {
     kubernetes = await startKubernetes();
@@ -30,12 +32,13 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
       kubeconfig: join(dir, "kubeconfig"),
       policy: testPolicy([NAMESPACE], "    autonomy: auto"),
       slackMode: "none",
+      app: { at: (bracket) => passing(bracket) },
     });
     // The symptom stays: every run waits in its verification until it is disturbed.
     errorRate(
       world.prometheus,
       () => 0.4,
-      ["during", "after"].map((service) => ({ namespace: NAMESPACE, service })),
+      ["during", "after", "between"].map((service) => ({ namespace: NAMESPACE, service })),
     );
     redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
   }, 60_000);
@@ -98,7 +101,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     await until("the page", async () => world.pager.alerts.some((a) => /memory of this run was lost/.test(a.summary)));
     expect(effects("during")).toHaveLength(1);
     expect(ledger("during")).toMatchObject({ run: null, ends: [{ outcome: "held(lost-memory)" }] });
-    const told = world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"));
+    const losses = () => world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"));
+    const told = await until("the page about the store", async () => (losses().length > 0 ? losses() : null));
     expect(told.map((a) => [a.events, /forgotten everything/.test(a.summary)])).toEqual([[1, true]]);
   }, 120_000);
 
@@ -113,6 +117,27 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
 
     expect(held.reason).toBe("done-before");
     expect(effects("during")).toHaveLength(1);
+  }, 120_000);
+
+  it("everything just before a run's first intent, and then hears of the alert's end alone: the run is settled and paged (H42 I7)", async () => {
+    await badRelease(world.k, { namespace: NAMESPACE, name: "between" });
+    const known = async () => (await world.incidents()).some((r) => r.state === "suppressed" && r.resolved);
+    let met = false;
+    passing = async (bracket) => {
+      if (bracket !== "intent" || met) return;
+      met = true;
+      await redis.flushall();
+      await world.resolve(labels("between"));
+      await until("the alert's end to be heard", known, 20_000);
+    };
+    await world.fire(labels("between"));
+    await until("the forgotten run to be settled", async () => met && ledger("between")?.ends.length === 1, 60_000);
+    const held = await world.incident("the hold", (r) => r.target?.name === "between" && r.state === "held");
+
+    expect(held, JSON.stringify(held.timeline)).toMatchObject({ reason: "lost-memory", lost: true });
+    await until("the page", async () => world.pager.alerts.some((a) => a.dedupKey === held.dedupKey));
+    expect(effects("between")).toHaveLength(1);
+    expect(ledger("between")).toMatchObject({ run: null, open: null });
   }, 120_000);
 
   it("its last hour: what was asked then is held and paged, and not done however it had ended since (H42 I8)", async () => {

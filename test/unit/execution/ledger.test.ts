@@ -39,4 +39,8 @@ describe("a Lease's ledger", () => {
     const ledger = { ...whole, open: patches };
     expect(parseLedger("nightshift-t-1", JSON.stringify(ledger))).toEqual(ledger);
   });
+
+  it("is refused where it cannot be read", () => {
+    expect(() => parseLedger("a-lease", "{")).toThrow(/not a ledger of format 1/);
+  });
 });
