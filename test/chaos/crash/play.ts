@@ -30,8 +30,9 @@ export interface Result {
 /** Between these brackets a worker is within milliseconds of the next; a death there would pass a cell's own point by. */
 const IN_A_HURRY: ReadonlySet<Bracket> = new Set(["effect", "answer", "look", "settle", "end"]);
 /** Cells that meet on one worker at their points die together: a kill costs seconds, and a real one takes all runs too. */
-const GATHER_MS = 500;
-const WITHIN_MS = 150_000;
+const GATHER_MS = 1000;
+/** A quiet machine needs a third of it. */
+const WITHIN_MS = 240_000;
 
 export async function play(stage: Stage, cells: readonly Cell[]): Promise<Result[]> {
   const world = await startWorld({

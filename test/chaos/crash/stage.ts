@@ -1,7 +1,9 @@
 /** The cluster that the matrix is played on, and the world's own count of what was done to it. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parse, stringify } from "yaml";
 import type { Raw } from "../../../sandbox/kubernetes/kinds.js";
 import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { createKubernetes, type KubernetesClient } from "../../../src/clients/kubernetes.js";
@@ -125,11 +127,14 @@ export async function startReal(): Promise<Stage> {
   const plane: Plane = await startPlane();
   const k = await createKubernetes({ kubeconfig: plane.kubeconfig, clock: systemClock, fieldManager: "kubectl-test" });
   await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } }).catch(() => undefined);
+  const dir = mkdtempSync(join(tmpdir(), "crash-stage-"));
+  const handsKubeconfig = join(dir, "hands");
+  writeFileSync(handsKubeconfig, asHands(plane.kubeconfig));
   return {
     kubernetes: null,
     k,
     kubeconfig: plane.kubeconfig,
-    handsKubeconfig: plane.kubeconfig,
+    handsKubeconfig,
     get: (kind, name) => k.get(ref(kind, name)) as Promise<Raw | null>,
     pods: async (app) =>
       (await k.list({ apiVersion: "v1", kind: "Pod", namespace: NAMESPACE, labelSelector: `app=${app}` })) as Raw[],
@@ -157,8 +162,38 @@ export async function startReal(): Promise<Stage> {
     async stop() {
       await k.close();
       await plane.stop();
+      rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** The kubeconfig of the writer's ServiceAccount, with the rights of its role and no more: made as an administrator would. */
+function asHands(admin: string): string {
+  const roles = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", metadata: { name: "crash-hands" } };
+  const rules = handsRules.map(({ verbs, groups, resources }) => ({ verbs, apiGroups: groups, resources }));
+  const subjects = [{ kind: "ServiceAccount", name: "nightshift-hands", namespace: "nightshift" }];
+  const items = [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "nightshift" } },
+    { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "nightshift-hands", namespace: "nightshift" } },
+    { ...roles, rules },
+    {
+      ...roles,
+      kind: "ClusterRoleBinding",
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "crash-hands" },
+      subjects,
+    },
+  ];
+  kubectl(admin, ["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+  const token = kubectl(admin, ["create", "token", "nightshift-hands", "-n", "nightshift"]).trim();
+  const config = parse(readFileSync(admin, "utf8")) as { users: { user: Record<string, string> }[] };
+  for (const one of config.users) one.user = { token };
+  return stringify(config);
+}
+
+function kubectl(kubeconfig: string, args: string[], input?: string): string {
+  const ran = spawnSync("kubectl", ["--kubeconfig", kubeconfig, ...args], { input, encoding: "utf8" });
+  if (ran.status !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${ran.status}: ${ran.stderr}`);
+  return ran.stdout;
 }
 
 const kinds: Record<string, string> = {
