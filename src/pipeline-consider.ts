@@ -3,6 +3,7 @@ import { redact } from "./log.js";
 import { ClusterError, nameOf } from "./cluster.js";
 import { messageOf, UnavailableError } from "./errors.js";
 import { leaseName, planOpKey } from "./execution/keys.js";
+import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -95,6 +96,11 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     if (run?.begun && run.identity === record.identity) return move({ type: "lost" });
     if (lease && remedy?.kind === "remedy" && decision.decision === "remediate" && !record.resolved) {
       const busy = (run && run.incident !== record.id) || (await p.holderLives(lease));
+      if (busy && run?.begun && (await forgotten(p, lease, run.incident)))
+        return held(
+          "lost-memory",
+          `${run.id} was begun on ${nameOf(record.target)} and Redis forgot it: its Lease says what was done`,
+        );
       if (busy)
         return p.clock.now() < record.deadline
           ? again(LEASE_HELD_MS)
@@ -149,6 +155,14 @@ async function inStorm(
   if (quiet) return of.suppressed("storm", storm.says, joined);
   await stormWakes(p, storm.id);
   return of.held("storm", storm.says, joined);
+}
+
+/**
+ * Whether nobody is left who could end a begun run. Waiting for its end would be for nothing: while this incident lives, the
+ * target is its own, and the sweep cannot have the run settled.
+ */
+async function forgotten(p: PipelinePorts, lease: LeaseView, incident: string): Promise<boolean> {
+  return !(await p.holderLives(lease)) && (await p.records.get(incident)) === null;
 }
 
 interface Lead {

@@ -38,7 +38,7 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     errorRate(
       world.prometheus,
       () => 0.4,
-      ["during", "after", "between"].map((service) => ({ namespace: NAMESPACE, service })),
+      ["during", "after", "between", "caught-up"].map((service) => ({ namespace: NAMESPACE, service })),
     );
     redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
   }, 60_000);
@@ -139,6 +139,29 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     expect(effects("between")).toHaveLength(1);
     expect(ledger("between")).toMatchObject({ run: null, open: null });
   }, 120_000);
+
+  it("a begun run, and its alert is caught up under another startsAt: neither waits for the other (H42 I7)", async () => {
+    await badRelease(world.k, { namespace: NAMESPACE, name: "caught-up" });
+    const caughtUp = async () => (await world.incidents()).some((r) => r.target?.name === "caught-up");
+    passing = async (bracket) => {
+      if (bracket !== "done") return;
+      await redis.flushall();
+      await until("the alert to be caught up", caughtUp, 20_000);
+    };
+    // Finer than Alertmanager's API tells it.
+    await world.fire(labels("caught-up"), new Date().toISOString().replace("Z", "456789Z"));
+    await until("the forgotten run to be settled", async () => ledger("caught-up")?.ends.length === 1, 90_000);
+    passing = async () => undefined;
+    const mine = await world.until("both to end", async () => {
+      const found = (await world.incidents()).filter((r) => r.target?.name === "caught-up");
+      return found.length === 2 && found.every((r) => r.state === "held") && found;
+    });
+
+    expect(mine.map((r) => r.reason)).toEqual(["lost-memory", "lost-memory"]);
+    for (const { dedupKey } of mine)
+      await until("the page", async () => world.pager.alerts.some((a) => a.dedupKey === dedupKey));
+    expect(effects("caught-up")).toHaveLength(1);
+  }, 150_000);
 
   it("its last hour: what was asked then is held and paged, and not done however it had ended since (H42 I8)", async () => {
     await world.stop();
