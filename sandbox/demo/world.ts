@@ -32,7 +32,7 @@ export async function startDemoWorld<G extends Ground>(
   groundOf: (dir: string, cleanup: Cleanup) => Promise<G>,
 ) {
   const dir = mkdtempSync(join(tmpdir(), "nightshift-demo-"));
-  cleanup.push(() => rmSync(dir, { recursive: true, force: true }));
+  cleanup.push(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
   const redis = await startEmbeddedRedis(dir);
   cleanup.push(() => redis.stop());
   const ground = await groundOf(dir, cleanup);
