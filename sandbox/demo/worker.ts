@@ -8,7 +8,8 @@ const flag = process.env["DEMO_KILL_FLAG"] ?? "";
 
 // The parent is the demo: without it there is nobody to serve.
 process.on("disconnect", () => process.exit(0));
-process.on("SIGINT", () => undefined);
+// Ctrl-C and a closed terminal reach the whole group: the parent ends us in its order.
+for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
 try {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DEMO_")));
   const app = await startApp(readConfig(env, true), {

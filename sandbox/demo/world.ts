@@ -20,8 +20,6 @@ export interface ProcessOptions {
   role: "front" | "hands";
   /** The policy's text. */
   policy: string;
-  /** Processes with the same name share records and queues. */
-  memory: string;
   /** Dies by SIGKILL right after its first write; one of all those that are told so. */
   kill?: boolean;
 }
@@ -32,7 +30,7 @@ export async function startDemoWorld<G extends Ground>(
   groundOf: (dir: string, cleanup: Cleanup) => Promise<G>,
 ) {
   const dir = mkdtempSync(join(tmpdir(), "nightshift-demo-"));
-  cleanup.push(() => rmSync(dir, { recursive: true, force: true }));
+  cleanup.push(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
   const redis = await startEmbeddedRedis(dir);
   cleanup.push(() => redis.stop());
   const ground = await groundOf(dir, cleanup);
@@ -74,7 +72,6 @@ export async function startDemoWorld<G extends Ground>(
       NIGHTSHIFT_WEBHOOK_TOKEN: "demo-token",
       NIGHTSHIFT_NAMESPACE: ground.own,
       NIGHTSHIFT_DATA: dir,
-      NIGHTSHIFT_REDIS_PREFIX: `{demo-${options.memory}}`,
       REDIS_URL: redis.url,
       PROMETHEUS_URL: prometheus.url,
       ALERTMANAGER_URL: alertmanager.url,

@@ -33,7 +33,7 @@ export const story: Story = {
         : "There is no Alertmanager on this machine: this program fires the alerts, and POSTs them over HTTP as it would.",
     );
     const alerts = await observe(stage);
-    await granted(stage);
+    await granted(stage, alerts);
     await approved(stage, alerts);
   },
 };
@@ -52,10 +52,8 @@ const revision = async (stage: Stage): Promise<number> =>
 /** The policy says observe, and the writer's identity may not write: nothing can be. */
 async function observe(stage: Stage): Promise<DemoAlert[]> {
   const { say, expect } = stage;
-  // Each autonomy has a memory of its own: what was only observed must not keep the alert from being asked about.
   const observing = await stage.startNightshift({
     policy: policy(stage, "observe"),
-    memory: "observe",
   });
   say(
     "observe",
@@ -84,16 +82,21 @@ async function observe(stage: Stage): Promise<DemoAlert[]> {
   return alerts;
 }
 
-async function granted(stage: Stage): Promise<void> {
+async function granted(stage: Stage, alerts: readonly DemoAlert[]): Promise<void> {
   const { ground, say } = stage;
   say("grant", `To let it act, the namespace's owner runs: ${ground.grantBy}`);
   await stage.screen.ask("[y] grant this, for this one namespace, and set the rule to `autonomy: approve`", ["y"]);
   await ground.grant();
-  await stage.startNightshift({ policy: policy(stage, "approve"), memory: "approve", kill: true }, 2);
+  await stage.startNightshift({ policy: policy(stage, "approve"), kill: true }, 2);
   say(
     "granted",
     "Granted: patch Deployments in this namespace. Nightshift runs as three processes: one front, two hands.",
   );
+  // An incident that was observed stays so, whatever the policy says later: the next one is asked about.
+  await stage.resolve(alerts);
+  await stage.incident("the observed incident to resolve", (r) => r.reason === "observed" && r.resolved);
+  await stage.fire(alerts);
+  say("again", "What was only observed stays recorded so. The alerts clear for a moment, and come back.");
 }
 
 async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<void> {
@@ -167,11 +170,13 @@ async function approved(stage: Stage, alerts: readonly DemoAlert[]): Promise<voi
   say("edited", `Slack's one message was edited ${message.edits} times; its buttons are gone.`);
   expect("the good release runs", await rolledOut(stage));
   expect("no call broke a vendor's rule", slack.violations.length + pager.violations.length === 0);
+  const incidents = (await stage.incidents()).filter((r) => r.reason !== "observed").length;
+  expect(`one incident for the four alerts (found ${incidents})`, incidents === 1);
   const effects = (await stage.effects()).length;
   const doubled = Math.max(0, effects - 1);
   say(
     "summary",
-    `alerts: ${alerts.length} · incidents: 1 · outcome: ${done.state} · effects: ${effects} · doubled: ${doubled} · plans refused on a changed world: ${edited}`,
-    { alerts: alerts.length, incidents: 1, outcome: done.state, effects, doubled },
+    `alerts: ${alerts.length} · incidents: ${incidents} · outcome: ${done.state} · effects: ${effects} · doubled: ${doubled} · plans refused on a changed world: ${edited}`,
+    { alerts: alerts.length, incidents, outcome: done.state, effects, doubled },
   );
 }

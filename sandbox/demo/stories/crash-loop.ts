@@ -37,7 +37,6 @@ export const story: Story = {
     autonomy: auto
     ${target}`,
       }),
-      memory: "crash-loop",
     });
     say(
       "world",

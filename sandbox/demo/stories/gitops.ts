@@ -28,7 +28,6 @@ export const story: Story = {
     await stage.sandbox().grant("a");
     await stage.startNightshift({
       policy: policyText(ground, { rules: rulesOfRelease("auto") }),
-      memory: "gitops",
     });
     say(
       "world",

@@ -17,7 +17,6 @@ export const story: Story = {
     await stage.sandbox().grant("a");
     await stage.startNightshift({
       policy: policyText(stage.ground, { rules: rulesOfRelease("approve"), expires: "10s" }),
-      memory: "no-answer",
     });
     say(
       "world",

@@ -43,7 +43,6 @@ export const story: Story = {
     autonomy: approve
     target: { from: pod, namespace: $labels.namespace, name: $labels.pod }`,
       }),
-      memory: "protected",
     });
     say(
       "world",

@@ -36,7 +36,6 @@ export const story: Story = {
     await grant("a");
     await stage.startNightshift({
       policy: policyText(ground, { rules: RULES, more: "guards: { storm: { within: 10s, quiet: 10s } }" }),
-      memory: "storm",
     });
     say(
       "world",

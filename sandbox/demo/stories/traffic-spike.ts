@@ -77,7 +77,6 @@ export const story: Story = {
     autonomy: auto
     target: { from: service, namespace: $labels.namespace, name: $labels.service }`,
         }),
-        memory: "traffic-spike",
       });
       say(
         "world",
