@@ -1,12 +1,15 @@
 /** The composition root: holds every key, hands each room its own, locks up in reverse order. */
 import { hostname } from "node:os";
+import { createAuditKeeper } from "./app/audit.js";
 import { createGuardWorld } from "./app/guard-world.js";
+import { createHandle } from "./app/handle.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
 import { openClients } from "./app/clients.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
+import { createMayLift } from "./app/may-lift.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -32,9 +35,12 @@ import { createConsumer, createProducer, type Consumer, queueNames } from "./que
 import { JOB_VERSION, type Job } from "./queue/jobs.js";
 import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
+import { createLineStore } from "./store/lines.js";
 import { createRecordStore } from "./store/records.js";
 import { checkRedis, connectRedis, untilReady } from "./store/redis.js";
+import { READ_AFTER_MS } from "./shadow/shadow.js";
 import { sweep } from "./sweep.js";
+import { readShadows } from "./sweep-shadows.js";
 import { outcomes, reasonNames } from "./record/reasons.js";
 import { createTransition } from "./record/transition.js";
 
@@ -43,6 +49,7 @@ const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
 /** How often it is looked whether Redis still remembers. */
 const MEMORY_MS = 1000;
+const AUDIT_MS = 60_000;
 const SWEEP_MS = 60_000;
 const LEASE_SECONDS = 35;
 /** Redis must be away this long before the direct page goes out; DESIGN asks for 60 s at most. */
@@ -58,6 +65,8 @@ export interface AppOptions {
   redisGraceMs?: number;
   /** Milliseconds between two tries of an eviction; 30 s unless told. */
   evictEveryMs?: number;
+  /** Milliseconds until what people did instead of an observed plan is read; 30 min unless told. */
+  readAfterMs?: number;
 }
 
 export interface App {
@@ -114,6 +123,8 @@ async function start(
   await checkRedis(redis, (says) => log.warn({ says }, "Redis is not set up as it should be"));
   const prefix = config.redisPrefix;
   const records = createRecordStore(redis, prefix, randomHex);
+  const lines = createLineStore(redis, prefix);
+  await lines.begin(clock.now());
   const facts = createFactStore(redis, prefix);
   const producer = createProducer({ url: redisUrl, prefix: `${prefix}:queue` }, clock, (says) =>
     log.warn({ says }, "the queue reports an error"),
@@ -131,6 +142,8 @@ async function start(
   const own = writer ?? reader;
   const control = createControl(own, config.namespace);
   if (hands) await control.create();
+  const audit = createAuditKeeper({ redis, prefix, own: writer, namespace: config.namespace, clock, log, metrics });
+  life.cleanup.push(() => audit.stop());
   const leases = createLeaseStore(own, config.namespace, { clock, durationSeconds: LEASE_SECONDS });
   const budgets = createBudgets(own, config.namespace, clock);
   const holder = `${process.env["POD_UID"] ?? hostname()}-${process.pid}-${randomHex(4)}`;
@@ -203,6 +216,7 @@ async function start(
       maxLabelLength: config.limits.labelLength,
       logLines: 20,
       guardTimeoutMs: 10_000,
+      readAfterMs: options.readAfterMs ?? READ_AFTER_MS,
     },
     policy: () => policy,
     runbooks,
@@ -261,25 +275,8 @@ async function start(
   const pipeline = createPipeline(ports);
 
   const consumers: Consumer[] = [];
+  const handle = createHandle(pipeline);
   const consume = (name: "alerts" | "runs" | "notices", concurrency: number) => {
-    const handle = (job: Job, signal: AbortSignal) => {
-      switch (job.kind) {
-        case "webhook":
-          return pipeline.open(job);
-        case "consider":
-          return pipeline.consider(job.incident);
-        case "expire":
-          return pipeline.expire(job.incident, job.nonce);
-        case "click":
-          return pipeline.decide(job.click);
-        case "carryOut":
-          return pipeline.carryOut(job.incident, signal);
-        case "dryRun":
-          return pipeline.dryRun(job);
-        case "tell":
-          return pipeline.tell(job.incident);
-      }
-    };
     const consumer = createConsumer(name, handle, {
       url: redisUrl,
       prefix: `${prefix}:queue`,
@@ -327,8 +324,10 @@ async function start(
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
+  tasks.every(AUDIT_MS, "audit", () => audit.round());
   if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
   tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);
+  tasks.every(options.sweepMs ?? SWEEP_MS, "what people did", () => readShadows(ports));
   if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
   const watch = createRedisWatch({
     depth: () => producer.depth("alerts"),
@@ -344,7 +343,9 @@ async function start(
   });
   life.cleanup.push(() => tasks.stop());
 
-  const app = front && slack !== null ? await startSlack({ config, log, clock, add, control, records }) : null;
+  const mayLift = createMayLift({ policy, slack, onCall: ports.onCall });
+  const app =
+    front && slack !== null ? await startSlack({ config, log, clock, add, control, records, lines, mayLift }) : null;
   if (app) life.cleanup.push(() => app.stop());
   const server = await createServer({
     config,

@@ -140,8 +140,10 @@ export function readConfig(env: Env, serving: boolean): Config {
   if (role !== "all" && role !== "front" && role !== "hands")
     faults.push(`NIGHTSHIFT_ROLE: expected all, front or hands, found ${shown(role)}`);
   const redisUrl = text("REDIS_URL");
-  if (redisUrl !== "" && !/^(rediss?|unix):\/\//.test(redisUrl))
-    faults.push(`REDIS_URL: expected redis:// or rediss://, found ${shown(redisUrl)}`);
+  if (redisUrl !== "" && !/^(rediss?:\/\/|unix:\/\/|sentinel:\/\/[^/]+\/[^/]+)/.test(redisUrl))
+    faults.push(
+      `REDIS_URL: expected redis://, rediss://, unix:// or sentinel://HOST:PORT,…/NAME, found ${shown(redisUrl)}`,
+    );
   const level = text("NIGHTSHIFT_LOG_LEVEL") || "info";
   if (!["debug", "info", "warn", "error"].includes(level))
     faults.push(`NIGHTSHIFT_LOG_LEVEL: expected debug, info, warn or error, found ${shown(level)}`);

@@ -52,6 +52,16 @@ export function redactTokens(text: string): string {
   return without(TOKEN_TEXT, text);
 }
 
+/** A copy of plain JSON in which nothing stands that the log would hide, by the names of fields and by their text. */
+export function redactAll(value: unknown): unknown {
+  if (typeof value === "string") return redact(value);
+  if (Array.isArray(value)) return value.map(redactAll);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, one]) => [name, SECRET_FIELDS.includes(name) ? "[redacted]" : redactAll(one)]),
+  );
+}
+
 function without(patterns: readonly RegExp[], text: string): string {
   let out = text;
   for (const pattern of patterns) {

@@ -7,6 +7,7 @@ export const decisionKinds = ["remediate", "diagnose", "escalate", "ignore", "ho
 export const effectAnswers = ["applied", "conflict", "refused", "unknown"] as const;
 export const clickResults = ["accepted", "refused"] as const;
 export const pageResults = ["sent", "failed", "direct"] as const;
+export const auditHeadResults = ["kept", "failed", "lost"] as const;
 export const queueNames = ["alerts", "runs", "notices"] as const;
 export const jobResults = ["done", "again", "retried", "failed"] as const;
 
@@ -88,6 +89,11 @@ export function createMetrics(options: {
       runbook: options.runbooks,
       verdict: ["successful", "failed", "inconclusive"],
     }),
+    auditHeads: counter(
+      "nightshift_audit_heads_total",
+      "Heads of the audit chain kept in the cluster, failed to be kept, and kept ones found lost from the chain.",
+      { result: auditHeadResults },
+    ),
     pages: counter("nightshift_pages_total", "Pages to PagerDuty.", { result: pageResults }),
     slack: counter("nightshift_slack_calls_total", "Calls to Slack.", { result: ["ok", "failed"] }),
     jobs: counter("nightshift_jobs_total", "Jobs by queue and end.", { queue: queueNames, result: jobResults }),

@@ -34,6 +34,8 @@ export interface PipelinePorts {
     /** Log lines that a diagnosis reads. */
     logLines: number;
     guardTimeoutMs: number;
+    /** After this long it is read what people did where a rule only observes or proposes. */
+    readAfterMs: number;
   };
   policy(): Policy;
   runbooks: ReadonlyMap<string, Runbook>;

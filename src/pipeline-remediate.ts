@@ -14,6 +14,8 @@ import { autonomies, type Autonomy, type Decision, type Rule, wakesPeople } from
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
+import { lookAt } from "./shadow/look.js";
+import type { Shadow } from "./shadow/shadow.js";
 import { type AnyRemedy, isSkip, type Risk, type Target } from "./runbook.js";
 
 const DONE: JobEnd = { end: "done" };
@@ -76,11 +78,12 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       return DONE;
     };
   const observing = autonomy.level === "observe";
-  const refuse = (reason: Reason, says: string, handOff?: string) =>
+  const refuse = async (reason: Reason, says: string, handOff?: string) =>
     observing
       ? suppressed("observed", autonomy.says, {
           wouldHave: `I would have held it: ${says}`,
           ...(handOff ? { handOff } : {}),
+          shadow: await shadowOf(p, target),
         })
       : held(reason, says, handOff ? { handOff } : {});
   if (!remedy.kinds.includes(target.kind))
@@ -151,6 +154,7 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       wouldHave: `I would have: ${plan.sentence}${but}`,
       guards: gate.trace,
       plan,
+      shadow: await shadowOf(p, target),
     });
   }
   if (gate.held?.reason === "storm") {
@@ -172,7 +176,7 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
   plan.dryRun = dryRun.says;
   if (autonomy.level === "propose") {
     counted("proposed");
-    const more = { guards: gate.trace, plan };
+    const more = { guards: gate.trace, plan, shadow: await shadowOf(p, target) };
     return wakesPeople({ severity: record.severity })
       ? held(autonomy.reason, autonomy.says, more)
       : suppressed(autonomy.reason, autonomy.says, more);
@@ -195,6 +199,16 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
   // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
   const page = wakesPeople({ severity: record.severity }) || p.slack === null;
   return move({ type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
+}
+
+/** The target as it is now, so that it can be told later what people did. Never a reason not to decide. */
+async function shadowOf(p: PipelinePorts, target: Target): Promise<Shadow> {
+  const now = p.clock.now();
+  const before = await lookAt(target, p.reader, now).catch((error: unknown) => {
+    p.log.warn({ error }, "the target could not be read: what people do to it will not be known");
+    return null;
+  });
+  return { dueAt: now + p.settings.readAfterMs, before, reading: null };
 }
 
 /** The higher class of the two. */

@@ -7,6 +7,7 @@ import type { Alert } from "./alert/alert.js";
 import type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluster.js";
 import type { Owner } from "./owner/owner.js";
 import type { Reason } from "./record/reasons.js";
+import type { Deed } from "./shadow/deed.js";
 import type { Target } from "./target/target.js";
 import type { Sample } from "./verify/metrics.js";
 
@@ -14,6 +15,7 @@ export type { Alert } from "./alert/alert.js";
 export type { ClusterReader, JsonPatchOp, KubeObject, ObjectRef } from "./cluster.js";
 export { nameOf, refOf } from "./cluster.js";
 export type { Owner } from "./owner/owner.js";
+export type { Deed } from "./shadow/deed.js";
 export type { Reason } from "./record/reasons.js";
 export type { Target } from "./target/target.js";
 export { quoted } from "./verify/quoted.js";
@@ -252,6 +254,12 @@ export interface Remedy<Params, Facts extends Json> extends Common<Params> {
   verify(context: VerifyContext<Params, Facts>): Promise<Look>;
   undo: NoUndo | ((context: ExecuteContext<Params, Facts>) => Promise<void>);
   onFailed: "stop" | "undo";
+  /**
+   * Whether something that people did is what the plan says; null where it cannot be told. Pure. Only needed where a plan
+   * changes other fields than pod template, replicas, an autoscaler's bounds, restart and pods: those are compared anyway,
+   * and every other one counts as "unknown".
+   */
+  alike?(plan: PlanDraft<Facts>, deed: Deed): boolean | null;
 }
 
 export interface DiagnosisRunbook<Params> extends Common<Params> {

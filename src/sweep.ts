@@ -150,15 +150,10 @@ async function rebuild(p: SweepPorts, lease: LeaseView): Promise<void> {
   const now = p.clock.now();
   const record = lostRecord(run, lease.target, now);
   const says = `run ${run.id} was begun and its record is gone: it is being settled from the target's Lease`;
-  await p.records.create(record, {
-    at: now,
-    incident: record.id,
-    event: "orphan",
-    from: "none",
-    to: "running",
-    who: WHO,
-    says,
-  });
+  const audit = { at: now, incident: record.id, event: "orphan", from: "none", to: "running", who: WHO, says } as const;
+  const created = await p.records.create(record, audit);
+  // The alert has a record of its own by now (its end was heard of after the loss): the run is settled apart from it.
+  if (!created.created && created.because === "identity") await p.records.create({ ...record, alerts: [] }, audit);
   await p.add({ v: JOB_VERSION, kind: "carryOut", incident: record.id });
 }
 

@@ -4,6 +4,7 @@ import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fingerprintOf } from "../../src/alert/identity.js";
+import { durationMs } from "../../src/policy/schema.js";
 import { sendJson, serve } from "../http.js";
 import { alertmanagerProgram, freePort, run } from "../processes.js";
 
@@ -11,19 +12,24 @@ export interface AlertmanagerOptions {
   webhook: string;
   token: string;
   groupBy?: string[];
+  /** How long a new group collects alerts before it is sent, e.g. `1s`; at once unless told. */
+  groupWait?: string;
+}
+
+/** An alert as it is posted. */
+export interface PostedAlert {
+  labels: Record<string, string>;
+  annotations?: Record<string, string>;
+  startsAt?: string;
+  endsAt?: string;
+  generatorURL?: string;
 }
 
 export interface Alertmanager {
   url: string;
   real: boolean;
   /** Fires, or resolves where `endsAt` lies in the past. */
-  post(alert: {
-    labels: Record<string, string>;
-    annotations?: Record<string, string>;
-    startsAt?: string;
-    endsAt?: string;
-    generatorURL?: string;
-  }): Promise<void>;
+  post(...alerts: PostedAlert[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -32,20 +38,20 @@ export async function startAlertmanager(options: AlertmanagerOptions): Promise<A
   const face = binary === null ? await startStandIn(options) : await startReal(binary, options);
   return {
     ...face,
-    async post(alert) {
+    async post(...alerts) {
       const answer = await fetch(`${face.url}/api/v2/alerts`, {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify([alert]),
+        body: JSON.stringify(alerts),
       });
-      if (!answer.ok) throw new Error(`Alertmanager refused the alert: ${answer.status} ${await answer.text()}`);
+      if (!answer.ok) throw new Error(`Alertmanager refused the alerts: ${answer.status} ${await answer.text()}`);
     },
   };
 }
 
 /** The configuration that notifies one webhook at once. */
 export function alertmanagerConfig(options: AlertmanagerOptions): string {
-  return `route: { receiver: nightshift, group_by: [${(options.groupBy ?? ["namespace"]).join(", ")}], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }
+  return `route: { receiver: nightshift, group_by: [${(options.groupBy ?? ["namespace"]).join(", ")}], group_wait: ${options.groupWait ?? "0s"}, group_interval: 1s, repeat_interval: 1h }
 receivers:
   - name: nightshift
     webhook_configs:
@@ -111,7 +117,7 @@ async function startStandIn(options: AlertmanagerOptions) {
       });
     }
     response.writeHead(200).end();
-    void notify();
+    setTimeout(() => void notify(), durationMs(options.groupWait ?? "0s") ?? 0);
   }
 
   function firing(alert: Held): boolean {

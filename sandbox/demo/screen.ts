@@ -16,6 +16,8 @@ export interface Screen {
 }
 
 export interface ScreenOptions {
+  /** What stands above it. */
+  title: string;
   mode: "screen" | "lines" | "json";
   yes: boolean;
   started: number;
@@ -23,6 +25,8 @@ export interface ScreenOptions {
 }
 
 const STORY_LINES = 16;
+/** Where the words of a story's line begin, after its time. */
+const INDENT = 10;
 
 export function createScreen(options: ScreenOptions): Screen {
   const { mode } = options;
@@ -54,14 +58,15 @@ export function createScreen(options: ScreenOptions): Screen {
       rule("Slack, as a phone shows it"),
       ...panes.phone.slice(0, 18),
       rule("PagerDuty"),
-      ...(panes.pager.length > 0 ? panes.pager.slice(-2) : ["quiet"]),
+      ...(panes.pager.length > 0 ? panes.pager.slice(-2).flatMap((line) => wrapped(line, width, 7)) : ["quiet"]),
       rule("The cluster"),
       ...panes.cluster.slice(0, 4),
     ];
+    const told = story.flatMap((line) => wrapped(line, width, INDENT));
     const room = Math.max(4, Math.min(STORY_LINES, height - lower.length - 3));
     const lines = [
-      rule("Nightshift: a bad deploy"),
-      ...story.slice(-room),
+      rule(`Nightshift: ${options.title}`),
+      ...(story.length === 0 ? ["        …  starting what the story is played with"] : told).slice(-room),
       ...lower,
       prompt === "" ? "" : `▶ ${prompt}`,
     ];
@@ -73,6 +78,7 @@ export function createScreen(options: ScreenOptions): Screen {
     );
   }
 
+  draw();
   return {
     say(event, text, data = {}) {
       if (mode === "json")
@@ -117,4 +123,17 @@ export function createScreen(options: ScreenOptions): Screen {
       for (const line of story) process.stdout.write(`${line}\n`);
     },
   };
+}
+
+/** A line in pieces that fit, broken between words; what follows is indented. */
+function wrapped(line: string, width: number, indent: number): string[] {
+  const pieces: string[] = [];
+  let rest = line;
+  while (rest.length > width) {
+    const space = rest.lastIndexOf(" ", width);
+    const at = space > indent ? space : width;
+    pieces.push(rest.slice(0, at));
+    rest = " ".repeat(indent) + rest.slice(at).trimStart();
+  }
+  return [...pieces, rest];
 }

@@ -10,7 +10,7 @@ import { withDefaults } from "./defaults.js";
 import { createObjects, seconds } from "./objects.js";
 import { createHttp, TOKEN_PATH } from "./server.js";
 import { createStore } from "./store.js";
-import type { PodBehaviour, World } from "./world.js";
+import type { PodBehaviour, SeenRequest, World } from "./world.js";
 import { createWriteLog, type WriteEntry } from "./write-log.js";
 
 export interface KubernetesOptions {
@@ -28,6 +28,8 @@ export interface KubernetesOptions {
   namespaces?: readonly string[];
   /** Null for what the image's tag says. */
   behaviour?: (pod: Raw) => PodBehaviour | null;
+  /** Told of every request once it is settled. */
+  observe?: (request: SeenRequest) => void;
   /** The same seed gives the same UIDs and Pod names. */
   seed?: string;
 }
@@ -82,6 +84,7 @@ export async function startKubernetes(options: KubernetesOptions = {}): Promise<
     log,
     speed: options.speed ?? 1,
     behaviour: options.behaviour ?? (() => null),
+    observe: options.observe ?? null,
     output: new Map(),
   };
   for (const name of ["default", "kube-system", ...(options.namespaces ?? [])])

@@ -138,18 +138,21 @@ function write(world: World, request: Request): Answer {
   return done;
 }
 
-function isDryRun({ query, route }: Request): boolean {
-  const asked = query.getAll("dryRun");
+function isDryRun({ query, route, body }: Request): boolean {
+  const options = (route.subresource === "eviction" ? (body as Raw | null)?.deleteOptions : body) as Raw | null;
+  // What takes an object away may also say so in its body.
+  const said = route.verb === "delete" || route.subresource === "eviction" ? (options?.dryRun ?? []) : [];
+  const asked = [...query.getAll("dryRun"), ...(said as string[])];
   const wrong = asked.filter((value) => value !== "All");
   if (wrong.length > 0) {
-    const options =
+    const of =
       { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" }[route.verb] ?? "DeleteOptions";
     const message = `Unsupported value: ${JSON.stringify(wrong)}: supported values: "All"`;
     const causes = [{ reason: "FieldValueNotSupported", message, field: "dryRun" }];
     throw new ApiError(422, {
       reason: "Invalid",
-      message: `${options}.meta.k8s.io "" is invalid: dryRun: ${message}`,
-      details: { group: "meta.k8s.io", kind: options, causes },
+      message: `${of}.meta.k8s.io "" is invalid: dryRun: ${message}`,
+      details: { group: "meta.k8s.io", kind: of, causes },
     });
   }
   return asked.length > 0;

@@ -4,7 +4,8 @@ import { discover } from "./discovery.js";
 import { type ActiveFault, madeUp } from "./faults.js";
 import { podLog } from "./pod-requests.js";
 import { answer, matcherOf, type Request } from "./requests.js";
-import { type Route, routeOf } from "./route.js";
+import { observed } from "./observe.js";
+import { routeOf, type Route } from "./route.js";
 import { ApiError, badRequest, forbidden, unauthorized, unsupportedMediaType } from "./status.js";
 import { wantsTable } from "./tables.js";
 import { watch } from "./watch.js";
@@ -52,7 +53,7 @@ async function handle(world: World, http: Exchange): Promise<void> {
   if (!mayAsk(world, person, route)) throw forbidden({ user: person.user, ...route });
   const body = parseBody(request, text);
   const active = world.faults.meet({ route, user: person.user, body });
-  const act = () =>
+  const carryOut = () =>
     respond(world, http, {
       route,
       body,
@@ -60,8 +61,12 @@ async function handle(world: World, http: Exchange): Promise<void> {
       person,
       ...(active?.action.do === "stale" ? { at: active.version } : {}),
     });
+  const fault = active?.action.do ?? null;
+  const watching = observed(world, { response, route, user: person.user, url, body, fault });
+  const act = () => watching.act(carryOut);
   if (active === null) return act()();
   await withFault(world, response, { active, act });
+  watching.never(active.action.do === "answer" ? active.action.status : null);
 }
 
 /** Applies the request and hands back how to send the answer: a fault may come between. */

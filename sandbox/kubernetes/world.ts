@@ -1,9 +1,10 @@
 import type { Clock } from "../../src/clock.js";
 import type { Access } from "./access.js";
-import type { FaultTable } from "./faults.js";
+import type { FaultAction, FaultTable } from "./faults.js";
 import type { Ids } from "./ids.js";
 import type { Raw } from "./kinds.js";
 import type { Objects } from "./objects.js";
+import type { Route } from "./route.js";
 import type { Store } from "./store.js";
 import type { WriteLog } from "./write-log.js";
 
@@ -20,6 +21,28 @@ export interface PodBehaviour {
   logs?: readonly string[];
 }
 
+/** One request as the API server saw it, whatever its sender learned of it. */
+export interface SeenRequest {
+  /** Milliseconds of the clock at which it arrived, and at which it was applied or refused. */
+  at: number;
+  done: number;
+  user: string;
+  route: Route;
+  /** Path and query. */
+  url: string;
+  body: unknown;
+  dryRun: boolean;
+  /** The fault that it met. */
+  fault: FaultAction["do"] | null;
+  /** Null where it was never carried out. */
+  status: number | null;
+  /** Whether its sender was still there for the answer, and was to get one. */
+  answered: boolean;
+  /** The object before and after; of a read both are what was read. */
+  before: Raw | null;
+  after: Raw | null;
+}
+
 /** Everything that a request or a controller works on. */
 export interface World {
   store: Store;
@@ -33,6 +56,8 @@ export interface World {
   speed: number;
   /** Null for what the image's tag says. */
   behaviour(pod: Raw): PodBehaviour | null;
+  /** Told of every request once it is settled, refused and faulty ones included; null where nobody asks. */
+  observe: ((request: SeenRequest) => void) | null;
   /** Lines by Pod UID, of the present and of the last container. */
   output: Map<string, { current: string[]; previous: string[] }>;
 }

@@ -14,10 +14,12 @@ export interface Series {
   value: number;
 }
 
+type Answer = Series[] | null;
+
 export interface PrometheusStandIn {
   url: string;
   /** Answers a query; null is a query that nobody registered: an empty vector. */
-  answer(query: (expr: string) => Series[] | null): void;
+  answer(query: (expr: string) => Answer | Promise<Answer>): void;
   rules: StandInRule[];
   queries: string[];
   /** 500 for everything, or no answer at all. */
@@ -26,7 +28,7 @@ export interface PrometheusStandIn {
 }
 
 export async function startPrometheusStandIn(now: () => number): Promise<PrometheusStandIn> {
-  let answering: (expr: string) => Series[] | null = () => null;
+  let answering: (expr: string) => Answer | Promise<Answer> = () => null;
   const stand: PrometheusStandIn = {
     url: "",
     answer: (query) => (answering = query),
@@ -35,7 +37,7 @@ export async function startPrometheusStandIn(now: () => number): Promise<Prometh
     fault: "none",
     stop: async () => undefined,
   };
-  const served = await serve("Prometheus", (request, response, body) => {
+  const served = await serve("Prometheus", async (request, response, body) => {
     if (stand.fault === "hang") return;
     if (stand.fault === "error")
       return sendJson(response, 500, { status: "error", errorType: "internal", error: "stand-in fault" });
@@ -46,7 +48,7 @@ export async function startPrometheusStandIn(now: () => number): Promise<Prometh
       const at = now() / 1000;
       if (expr === "time()")
         return sendJson(response, 200, { status: "success", data: { resultType: "scalar", result: [at, String(at)] } });
-      const result = (answering(expr) ?? []).map(({ metric, value }) => ({
+      const result = ((await answering(expr)) ?? []).map(({ metric, value }) => ({
         metric,
         value: [at, Number.isNaN(value) ? "NaN" : String(value)],
       }));

@@ -5,10 +5,13 @@ import type { Config } from "../config.js";
 import { TerminalError } from "../errors.js";
 import type { ControlStore } from "../execution/control.js";
 import type { Log } from "../log.js";
+import { codeBlock } from "../notify/code-block.js";
 import { mrkdwn } from "../notify/escape.js";
 import { JOB_VERSION, type Job } from "../queue/jobs.js";
 import { reasons } from "../record/reasons.js";
-import type { RecordStore } from "../record/store.js";
+import type { LineStore, RecordStore } from "../record/store.js";
+import { MOST_WEEKS, periodOf, reportOf } from "../report/figures.js";
+import { reportText } from "../report/text.js";
 
 export interface SlackPorts {
   config: Config;
@@ -17,10 +20,15 @@ export interface SlackPorts {
   add(job: Job): Promise<void>;
   control: ControlStore;
   records: RecordStore;
+  lines: LineStore;
+  /** Whether this person may lift a pause. Anybody may set one. */
+  mayLift(by: string): Promise<boolean>;
 }
 
+/** The handler cuts an answer at 3000 characters. */
+const SLACK_MOST = 2900;
 const HELP =
-  "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre pause REASON` stop everything · `/sre resume`";
+  "`/sre incidents` the latest · `/sre why INCIDENT` its story · `/sre report [WEEKS]` what was done, or would have been · `/sre pause REASON` stop everything · `/sre resume`";
 
 /** Starts Bolt. Slack being away at the start must not keep Nightshift from serving: it is tried again. */
 export async function startSlack(ports: SlackPorts): Promise<SlackApp> {
@@ -86,12 +94,23 @@ async function answer(ports: SlackPorts, command: { words: string[]; by: string;
         ...guards,
       ].join("\n");
     }
+    case "report": {
+      const weeks = Number(rest[0] ?? 1);
+      if (!Number.isInteger(weeks) || weeks < 1 || weeks > MOST_WEEKS)
+        return `Expected a whole number of weeks from 1 to ${MOST_WEEKS}: \`/sre report 2\`.`;
+      const period = periodOf(weeks, ports.clock.now());
+      const found = await ports.lines.between(period.from, period.to);
+      const more = `The rest: \`nightshift report --weeks ${weeks}\``;
+      return codeBlock(reportText(reportOf(period, found)), SLACK_MOST, more);
+    }
     case "pause": {
       const why = rest.join(" ").slice(0, 200) || "no reason given";
       await ports.control.pause({ scope: "all", by: `${command.name} (${command.by})`, why, until: null });
       return `Everything is paused: ${mrkdwn(why)}. \`/sre resume\` lifts it.`;
     }
     case "resume":
+      if (!(await ports.mayLift(command.by)))
+        return "Only who may approve by the policy's defaults lifts a pause (`defaults.approval.from`), or `nightshift resume` with the cluster's rights: nothing was changed.";
       return (await ports.control.resume("all")) ? "The pause is lifted." : "Nothing was paused.";
     default:
       return HELP;

@@ -1,6 +1,6 @@
 /** What is done again and again while the process lives: part of the composition root. */
 import type { Clock } from "../clock.js";
-import type { ClusterWriter } from "../cluster.js";
+import type { ClusterReader, ClusterWriter } from "../cluster.js";
 import { type ControlStore, revokeLeases } from "../execution/control.js";
 import type { LeaseStore } from "../execution/lease.js";
 import type { Log } from "../log.js";
@@ -37,7 +37,7 @@ export function createTasks(clock: Clock, log: Log): Tasks {
 export async function obeyControl(of: {
   control: ControlStore;
   leases: LeaseStore;
-  writer: ClusterWriter;
+  writer: ClusterReader & ClusterWriter;
   clock: Clock;
   metrics: Metrics;
 }): Promise<void> {

@@ -38,6 +38,14 @@ export const commands: Partial<Record<string, Define>> = {
       .action(async (incident: string, options: { json?: boolean }) =>
         finish(await (await import("./incidents.js")).why({ incident, json: options.json ?? false })),
       ),
+  report: (command, finish) =>
+    command
+      .description("what every rule did or would have done, beside what people did")
+      .option("--weeks <n>", "how far back, in weeks", "1")
+      .option("--json", "machine-readable output")
+      .action(async (options: { weeks: string; json?: boolean }) =>
+        finish(await (await import("./report.js")).report({ weeks: options.weeks, json: options.json ?? false })),
+      ),
   pause: (command, finish) =>
     command
       .description("stop acting: writes the control ConfigMap and takes running Leases away")
@@ -63,6 +71,39 @@ export const commands: Partial<Record<string, Define>> = {
       .action(async (scope: string, options: { json?: boolean }) =>
         finish(await (await import("./pause.js")).resume({ scope, json: options.json ?? false })),
       ),
+  audit: (command, finish) => {
+    command.description("every transition, who and why, as a chain of hashes");
+    command
+      .command("export")
+      .description(
+        "one incident in one file: alerts, plan, approvals, guards, effects, verification, pages, transitions",
+      )
+      .argument("<incident>", "the incident's or its run's id, or the beginning of it")
+      .option("--out <file>", "writes JSON to a new file instead")
+      .option("--json", "machine-readable output")
+      .action(async (incident: string, options: { out?: string; json?: boolean }) =>
+        finish(
+          await (await import("./audit-export.js")).auditExport({
+            incident,
+            out: options.out ?? null,
+            json: options.json ?? false,
+          }),
+        ),
+      );
+    command
+      .command("verify")
+      .description("whether the chain holds, and where it breaks; exit 0 intact, 1 broken, 2 could not be read")
+      .option("--head <number:hash>", "also look for a head that the log printed")
+      .option("--json", "machine-readable output")
+      .action(async (options: { head?: string; json?: boolean }) =>
+        finish(
+          await (await import("./audit-verify.js")).auditVerify({
+            head: options.head ?? null,
+            json: options.json ?? false,
+          }),
+        ),
+      );
+  },
   runbooks: (command, finish) =>
     command
       .description("the runbooks of this version")
@@ -119,14 +160,30 @@ export const commands: Partial<Record<string, Define>> = {
       .option("--yes", "answer by itself")
       .option("--json", "the timeline, one JSON object a line")
       .option("--list", "the stories")
-      .action(async (story: string, options: { yes?: boolean; json?: boolean; list?: boolean }) => {
+      .option("--cluster", "play it on the cluster of your KUBECONFIG, in namespaces of its own")
+      .option(
+        "--image <image>",
+        "with --cluster: what the pods run; your nodes can pull it, and it has `sh`",
+        "busybox:stable",
+      )
+      .action(async (story: string, options: DemoFlags) => {
         finish(
           await (await import("./demo.js")).demo({
             story,
             yes: options.yes ?? false,
             json: options.json ?? false,
             list: options.list ?? false,
+            cluster: options.cluster ?? false,
+            image: options.image,
           }),
         );
       }),
 };
+
+interface DemoFlags {
+  yes?: boolean;
+  json?: boolean;
+  list?: boolean;
+  cluster?: boolean;
+  image: string;
+}

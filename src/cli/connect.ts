@@ -2,9 +2,12 @@ import { randomHex, systemClock } from "../clock.js";
 import { type Config, readConfig } from "../config.js";
 import { TerminalError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
-import type { RecordStore } from "../record/store.js";
+import type { AuditTrail } from "../record/chain.js";
+import type { LineStore, RecordStore } from "../record/store.js";
+import { createLineStore } from "../store/lines.js";
 import { createRecordStore } from "../store/records.js";
 import { connectRedis, untilReady } from "../store/redis.js";
+import { createAuditTrail } from "../store/trail.js";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 
@@ -13,6 +16,8 @@ export interface Connection {
   config: Config;
   redisUrl: string;
   records: RecordStore;
+  lines: LineStore;
+  trail: AuditTrail;
   close(): void;
 }
 
@@ -34,6 +39,8 @@ export async function connect(env: NodeJS.ProcessEnv = process.env): Promise<Con
     config,
     redisUrl,
     records: createRecordStore(redis, config.redisPrefix, randomHex),
+    lines: createLineStore(redis, config.redisPrefix),
+    trail: createAuditTrail(redis, config.redisPrefix),
     close: () => redis.disconnect(),
   };
 }

@@ -1,64 +1,51 @@
-import { TerminalError, messageOf } from "../errors.js";
-
-const STORIES = [
-  {
-    name: "bad-deploy",
-    says: "a bad release, seen by four alerts, taken back by one approved write; a worker is killed in the middle",
-  },
-];
+import { TerminalError } from "../errors.js";
 
 /** `nightshift demo`. Exit 0 only if the world ended as told. The only command that opens the sandbox. */
-export async function demo(options: { story: string; yes: boolean; json: boolean; list: boolean }): Promise<number> {
+export async function demo(options: {
+  story: string;
+  yes: boolean;
+  json: boolean;
+  list: boolean;
+  cluster: boolean;
+  image: string;
+}): Promise<number> {
+  const { loadStories } = await import("../../sandbox/demo/story.js");
+  const stories = await loadStories();
   if (options.list) {
-    for (const story of STORIES) process.stdout.write(`${story.name}  ${story.says}\n`);
+    const width = Math.max(...[...stories.keys()].map((name) => name.length));
+    for (const { name, says, cluster } of stories.values())
+      process.stdout.write(`${name.padEnd(width)}  ${says}${cluster === true ? " (also with --cluster)" : ""}\n`);
     return 0;
   }
-  if (!STORIES.some((story) => story.name === options.story)) {
+  const story = stories.get(options.story);
+  if (story === undefined) {
     throw new TerminalError(
       "ERR_NO_STORY",
-      `no story ${JSON.stringify(options.story)}; there are ${STORIES.map((story) => story.name).join(", ")}`,
+      `no story ${JSON.stringify(options.story)}; there are ${[...stories.keys()].join(", ")}`,
+    );
+  }
+  if (options.cluster && story.cluster !== true) {
+    const able = [...stories.values()].filter((one) => one.cluster === true).map((one) => one.name);
+    throw new TerminalError(
+      "ERR_SANDBOX_ONLY",
+      `the story ${story.name} can be played on this machine only; on a cluster: ${able.join(", ")}`,
     );
   }
   await needRedis(options.json);
-  const started = performance.now();
-  const tty = process.stdout.isTTY === true && process.stdin.isTTY === true;
-  const { createScreen } = await import("../../sandbox/demo/screen.js");
-  const { startDemoWorld } = await import("../../sandbox/demo/world.js");
-  const { badDeploy } = await import("../../sandbox/demo/bad-deploy.js");
   if (!options.json)
     process.stdout.write(
-      "Nightshift's demo, in compressed time: everything runs on this machine, on loopback, and is removed afterwards.\n",
+      options.cluster
+        ? "Nightshift's demo, in compressed time, on the cluster of your KUBECONFIG: in namespaces of its own, which are removed afterwards.\n"
+        : "Nightshift's demo, in compressed time: everything runs on this machine, on loopback, and is removed afterwards.\n",
     );
-  const world = await startDemoWorld();
-  let interrupted = false;
-  const interrupt = () => {
-    if (interrupted) return;
-    interrupted = true;
-    screen.close();
-    void world.stop().then(() => process.exit(130));
-  };
-  const screen = createScreen({
-    mode: options.json ? "json" : tty ? "screen" : "lines",
+  const { play } = await import("../../sandbox/demo/play.js");
+  const code = await play(story, {
     yes: options.yes,
-    started,
-    onInterrupt: interrupt,
+    json: options.json,
+    ...(options.cluster ? { cluster: { image: options.image } } : {}),
   });
-  // Whoever read the lines has gone (`| head`): nobody is left to tell the story to.
-  process.stdout.on("error", interrupt);
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  let wrong: string[];
-  try {
-    wrong = await badDeploy(world, screen);
-  } catch (error) {
-    wrong = [messageOf(error)];
-  }
-  if (interrupted) return 130;
-  for (const line of wrong) screen.say("wrong", `NOT AS TOLD: ${line}`);
-  screen.close();
-  if (!options.json) process.stdout.write(LAST_LINES);
-  await world.stop();
-  return wrong.length === 0 ? 0 : 1;
+  if (!options.json && code === 0) process.stdout.write(LAST_LINES);
+  return code;
 }
 
 /** Redis is installed where that needs no question; else one clear sentence. */

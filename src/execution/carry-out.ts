@@ -4,7 +4,7 @@ import { ClusterError } from "../cluster.js";
 import { messageOf, UnavailableError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
 import { type Outcome, type Reason, reasonNames, reasons } from "../record/reasons.js";
-import { type Fenced, fence, look } from "./fence.js";
+import { type Fenced, fence, look, untilSeen } from "./fence.js";
 import { HeldLease } from "./held-lease.js";
 import { leaseName, runId } from "./keys.js";
 import type { LeaseView } from "./lease.js";
@@ -46,7 +46,7 @@ export async function carryOut(
     let fenced: Fenced | null = null;
     if (view?.ledger.open) {
       await e.at("fence", about);
-      fenced = await fence(e.writer, view.ledger.open, mark(e, { token: (view.token ?? 0) + 1 }));
+      fenced = await fence(e, view.ledger.open, mark(e, { token: (view.token ?? 0) + 1 }));
     }
     await e.at("take", about);
     const taken = await take(e, record, { name, view });
@@ -124,6 +124,7 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
       verdict === "happened" ? settledDone(l, open.key, record, e.clock.now()) : { ...l, open: null },
     );
     if (!settled) return again(HELD_MS);
+    if (verdict === "did-not") await untilSeen(e, open.object);
   }
 
   // Number 5: only under the Lease: record, approval, resolved.
@@ -195,7 +196,9 @@ async function steps(e: EnginePorts, run: Underway): Promise<JobEnd> {
 async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
   const { held, plan, remedy } = run;
   const record = await e.records.get(run.record.id);
-  if (record?.run == null || record.run.token !== held.token) throw new Halt({ kind: "lease-lost" });
+  // Redis forgot it, and this job with it: the Lease is given back, so that the sweep can have the run settled at once.
+  if (record === null) throw new Halt({ kind: "hand-over" });
+  if (record.run === null || record.run.token !== held.token) throw new Halt({ kind: "lease-lost" });
   if (record.run.abort)
     return end(e, run, {
       outcome: "held",
@@ -269,7 +272,7 @@ async function end(
   let happened = false;
   const open = held.ledger.open;
   if (open !== null) {
-    const fenced = await fence(e.writer, open, mark(e, held));
+    const fenced = await fence(e, open, mark(e, held));
     const verdict = await look(e.reader, open, fenced);
     happened = verdict === "happened";
     // The look asks first, since a proxy may have sent a request twice; then the one answer that was received counts.

@@ -5,7 +5,7 @@ import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 import type { Control, Pause } from "../guard/guard.js";
 import { fence } from "./fence.js";
 import type { LeaseStore } from "./lease.js";
-import type { ClusterWriter } from "../cluster.js";
+import type { ClusterReader, ClusterWriter } from "../cluster.js";
 import type { Target } from "../target/target.js";
 
 export const CONTROL_CONFIGMAP = "nightshift-control";
@@ -139,7 +139,7 @@ function parse(found: KubeObject): Control {
  */
 export async function revokeLeases(
   leases: LeaseStore,
-  writer: ClusterWriter,
+  writer: ClusterReader & ClusterWriter,
   covers: (target: Target | null, runbook: string) => boolean,
 ): Promise<number> {
   let revoked = 0;
@@ -149,7 +149,7 @@ export async function revokeLeases(
       const view = attempt === 0 ? seen : await leases.read(seen.name);
       // Given back, or taken away already: what was open has been fenced then.
       if (view === null || view.holder === "") break;
-      if (view.ledger.open) await fence(writer, view.ledger.open, `${view.token + 1} revoked`);
+      if (view.ledger.open) await fence({ reader: writer, writer }, view.ledger.open, `${view.token + 1} revoked`);
       if (await leases.write(view.name, view, { holder: "", token: view.token + 1, ledger: view.ledger })) {
         revoked += 1;
         break;

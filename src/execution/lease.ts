@@ -59,6 +59,7 @@ const ledgerSchema = z.object({
       }),
       resourceVersion: z.string(),
       generation: z.number(),
+      evicts: z.literal(true).exactOptional(),
       at: z.string(),
     })
     .nullable(),

@@ -6,7 +6,7 @@ import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
 import { type AnyRemedy, ChangedWorld, type Effect, type EvictEffect, type PatchEffect } from "../runbook.js";
 import { digestOf } from "../plan/digest.js";
-import { fence, LAST_OP, lastOp, look } from "./fence.js";
+import { fence, LAST_OP, lastOp, look, untilSeen } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
@@ -47,6 +47,8 @@ export interface Underway {
 
 /** A conflict after which more than the status had moved may be tried again this often. */
 const MAX_MOVED = 5;
+/** What was looked at longer ago is looked at again before anything is sent: the worker may have stood still since. */
+const LOOK_MS = 10_000;
 /** Status churn of a sick object is fought until this long after the step began. */
 const CHURN_MS = 60_000;
 
@@ -75,6 +77,7 @@ export async function runStep(
     if (run.signal.aborted) throw new Halt({ kind: "hand-over" });
     await e.at("check", about);
     const { effect, live } = await checkAgain(e, run, prepare);
+    const looked = e.clock.monotonic();
     await reserve(e, run);
 
     const open: LedgerOpen = {
@@ -89,6 +92,7 @@ export async function runStep(
     await mustHold(held.put((ledger) => ({ ...ledger, run: ledger.run && { ...ledger.run, begun: true }, open })));
 
     await e.at("effect", about);
+    if (e.clock.monotonic() - looked > LOOK_MS) continue;
     const answer =
       "evict" in effect
         ? await evict(e, effect)
@@ -104,13 +108,15 @@ export async function runStep(
       throw new Halt({ kind: "wait", inMs: e.evictEveryMs });
     }
 
-    if (answer.kind === "refused" && answer.reason === "refused" && (await movedSince(e, effect, live))) continue;
-    if (answer.kind === "refused")
-      throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
-    const now = answer.kind === "conflict" ? await e.reader.get(effect.object) : null;
+    const answeredNo = answer.kind === "conflict" || answer.kind === "refused";
+    const now = answeredNo ? await e.reader.get(effect.object) : null;
     const same = now !== null && now.metadata.uid === effect.object.uid ? now : null;
-    // The key on the object tells of a proxy that sent the request twice and handed on the second answer.
+    // The key on the object tells of a proxy that sent the request twice, or handed it on and answered by itself.
     const sentTwice = same !== null && lastOp(same) === key;
+    if (answer.kind === "refused" && !sentTwice) {
+      if (answer.reason === "refused" && movedSince(same, live)) continue;
+      throw new Halt({ kind: "stopped", reason: answer.reason, says: answer.says, trace: [] });
+    }
     if (answer.kind === "conflict" && !sentTwice) {
       // Surely not applied. A sick object's status moves many times a second, and some controllers keep rewriting an
       // annotation: where the spec stands still, that is fought for a while. Each try asks everything again.
@@ -127,10 +133,13 @@ export async function runStep(
       continue;
     }
     if (answer.kind === "unknown") {
-      const fenced = await fence(e.writer, open, mark(e, held));
+      const fenced = await fence(e, open, mark(e, held));
       await e.at("look", about);
       const verdict = await look(e.reader, open, fenced);
-      if (verdict === "did-not") continue;
+      if (verdict === "did-not") {
+        await untilSeen(e, open.object);
+        continue;
+      }
       if (verdict === "cannot-tell")
         throw new Halt({ kind: "stopped", reason: "cannot-tell", says: cannotTell(plan, answer.says), trace: [] });
     }
@@ -207,11 +216,9 @@ async function reserve(e: EnginePorts, run: Underway): Promise<void> {
 }
 
 /** A patch that no longer fits what it was made for is refused as invalid before its version is looked at: that is a conflict. */
-async function movedSince(e: EnginePorts, effect: Effect, live: KubeObject): Promise<boolean> {
-  const now = await e.reader.get(effect.object);
+function movedSince(now: KubeObject | null, live: KubeObject): boolean {
   return (
     now !== null &&
-    now.metadata.uid === live.metadata.uid &&
     now.metadata.resourceVersion !== live.metadata.resourceVersion &&
     now.metadata.generation !== live.metadata.generation
   );

@@ -20,6 +20,7 @@ const MOST = 0.8;
 const RECENT_CHANGE_MS = 30 * 60_000;
 /** More workloads than these tell nothing new. */
 const LOOKED_AT = 40;
+const MAPS = 100;
 
 interface Scene {
   workloads: { workload: StormWorkload; object: KubeObject | null; pods: KubeObject[]; text: string }[];
@@ -61,24 +62,47 @@ async function look(q: Parameters<typeof commonCause>[0]): Promise<Scene> {
     (
       await Promise.all(namespaces.map((namespace) => q.cluster.list({ apiVersion, kind, namespace }).catch(() => [])))
     ).flat();
-  const [pods, services, maps, nodes] = await Promise.all([
+  const [pods, services, nodes, objects] = await Promise.all([
     list("v1", "Pod"),
     list("v1", "Service"),
-    list("v1", "ConfigMap"),
     q.cluster.list({ apiVersion: "v1", kind: "Node", namespace: "" }).catch(() => []),
+    Promise.all(
+      q.workloads.slice(0, LOOKED_AT).map(async (workload) => {
+        const { kind, namespace, name } = workload;
+        const apiVersion = kind === "Pod" ? "v1" : "apps/v1";
+        return { workload, object: await q.cluster.get({ apiVersion, kind, namespace, name }).catch(() => null) };
+      }),
+    ),
   ]);
-  const workloads = await Promise.all(
-    q.workloads.slice(0, LOOKED_AT).map(async (workload) => {
-      const { kind, namespace, name } = workload;
-      const apiVersion = kind === "Pod" ? "v1" : "apps/v1";
-      const object = await q.cluster.get({ apiVersion, kind, namespace, name }).catch(() => null);
-      const mine = pods.filter(
-        (pod) => pod.metadata.namespace === namespace && (object === null ? false : owns(object, pod)),
-      );
-      return { workload, object, pods: mine, text: object === null ? "" : configured(object, maps) };
-    }),
-  );
+  const maps = await mapsOf(objects, q.cluster);
+  const workloads = objects.map(({ workload, object }) => ({
+    workload,
+    object,
+    pods: pods.filter(
+      (pod) => pod.metadata.namespace === workload.namespace && (object === null ? false : owns(object, pod)),
+    ),
+    text: object === null ? "" : configured(object, maps),
+  }));
   return { workloads, services, maps, pods, nodes, since: q.since };
+}
+
+/** The ConfigMaps that they name, each read once: who may look at workloads may often not list ConfigMaps. */
+async function mapsOf(
+  objects: readonly { workload: StormWorkload; object: KubeObject | null }[],
+  cluster: ClusterReader,
+): Promise<KubeObject[]> {
+  const named = new Map<string, { namespace: string; name: string }>();
+  for (const { workload, object } of objects) {
+    if (object === null) continue;
+    for (const { kind, name } of references(templateOf(object)))
+      if (kind === "ConfigMap") named.set(`${workload.namespace}/${name}`, { namespace: workload.namespace, name });
+  }
+  const found = await Promise.all(
+    [...named.values()]
+      .slice(0, MAPS)
+      .map((at) => cluster.get({ apiVersion: "v1", kind: "ConfigMap", ...at }).catch(() => null)),
+  );
+  return found.filter((map) => map !== null);
 }
 
 function owns(object: KubeObject, pod: KubeObject): boolean {

@@ -2,7 +2,7 @@
 import type { ClusterReader, KubeObject } from "../cluster.js";
 import { digestOf } from "../plan/digest.js";
 import type { Target } from "../target/target.js";
-import { imagesText, withoutHash } from "./templates.js";
+import { imagesText, withoutHash, withoutRestart } from "./templates.js";
 
 const REVISION = "deployment.kubernetes.io/revision";
 /** Earlier numbers of a ReplicaSet that was taken up again, comma-separated: the controller renumbers it, its creation stays. */
@@ -18,6 +18,8 @@ export interface Revision {
   createdAt: string;
   images: string;
   templateDigest: string;
+  /** The same apart from when it was restarted. */
+  plainDigest: string;
   ready: number;
   replicas: number;
 }
@@ -35,6 +37,7 @@ export async function revisionsOf(target: Target, cluster: ClusterReader): Promi
       createdAt: set.metadata.creationTimestamp ?? "",
       images: imagesText(set.spec?.template),
       templateDigest: digestOf(withoutHash(set.spec?.template)),
+      plainDigest: digestOf(withoutRestart(withoutHash(set.spec?.template))),
       ready: set.status?.readyReplicas ?? 0,
       replicas: set.spec?.replicas ?? 0,
     }))

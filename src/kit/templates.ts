@@ -11,6 +11,17 @@ export function withoutHash(template: KubeObject["spec"]): KubeObject["spec"] {
   return copy;
 }
 
+const RESTARTED = "kubectl.kubernetes.io/restartedAt";
+
+/** The template apart from when it was last restarted: two that differ in nothing else run the same. */
+export function withoutRestart(template: KubeObject["spec"]): KubeObject["spec"] {
+  const copy = structuredClone(template ?? {});
+  if (copy.metadata?.annotations === undefined) return copy;
+  delete copy.metadata.annotations[RESTARTED];
+  if (Object.keys(copy.metadata.annotations).length === 0) delete copy.metadata.annotations;
+  return copy;
+}
+
 /** Images of the template's containers, those that only prepare the pod first. */
 export function imageList(template: KubeObject["spec"]): string[] {
   return [...imagesOf(template?.spec?.initContainers), ...imagesOf(template?.spec?.containers)];

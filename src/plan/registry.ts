@@ -69,6 +69,8 @@ function faultsOf(runbook: Runbook, name: string): string[] {
   if (!Array.isArray(runbook.needs) || runbook.needs.length === 0)
     faults.push(`${name}: needs must name the rights that it needs`);
   if (runbook.undo === undefined) faults.push(`${name}: undo must be a function or noUndo("why")`);
+  if (runbook.alike !== undefined && typeof runbook.alike !== "function")
+    faults.push(`${name}: alike must be a function, or left out`);
   for (const part of ["plan", "execute", "verify"] as const)
     if (typeof runbook[part] !== "function") faults.push(`${name}: ${part} must be a function`);
   return faults;

@@ -11,7 +11,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Metrics } from "../metrics.js";
-import { redisOptions } from "../store/redis.js";
+import { isPlainUrl, redisOptions } from "../store/redis.js";
 import { collapseKey, type Job, jobSchema, queueOf, type QueueName } from "./jobs.js";
 
 /** BullMQ behind one face: the only file that imports it. It delivers at least once, and nothing relies on more. */
@@ -35,7 +35,7 @@ export interface Producer {
 const KEEP_DONE = { count: 0 } as const;
 
 function connection(url: string): ConnectionOptions {
-  return (url.startsWith("unix://") ? redisOptions(url) : { url, ...redisOptions(url) }) as ConnectionOptions;
+  return (isPlainUrl(url) ? { url, ...redisOptions(url) } : redisOptions(url)) as ConnectionOptions;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What can happen to an incident: the columns of PROTOCOL section 3. */
 import type { Alert } from "../alert/alert.js";
 import type { Diagnosis } from "../runbook.js";
+import type { Reading, Shadow } from "../shadow/shadow.js";
 import type { Target } from "../target/target.js";
 import type { Approval, GuardTrace, IncidentRecord, Plan } from "./incident.js";
 import type { Outcome, Reason } from "./reasons.js";
@@ -8,32 +9,24 @@ import type { Outcome, Reason } from "./reasons.js";
 /** A job to add after the change. It may be lost; the sweep repairs. */
 export type Nudge = "consider" | "carryOut" | "tell" | "expire";
 
+/** What was found out until an incident was left alone or held. */
+interface Found {
+  handOff?: string;
+  /** The incident of the same target, or the storm, that tells and pages for it. */
+  joined?: string;
+  guards?: GuardTrace[];
+  plan?: Plan;
+  shadow?: Shadow;
+}
+
 export type Event =
   | { type: "firing"; alert: Alert; rule: string | null }
   | { type: "resolved"; identity: string; endsAt: string | null; lastSeen: number }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "lost" }
   | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
-  | {
-      type: "suppressed";
-      reason: Reason;
-      says: string;
-      wouldHave?: string;
-      handOff?: string;
-      joined?: string;
-      guards?: GuardTrace[];
-      plan?: Plan;
-    }
-  | {
-      type: "held";
-      reason: Reason;
-      says: string;
-      handOff?: string;
-      /** The storm that tells and pages for it. */
-      joined?: string;
-      guards?: GuardTrace[];
-      plan?: Plan;
-    }
+  | ({ type: "suppressed"; reason: Reason; says: string; wouldHave?: string } & Found)
+  | ({ type: "held"; reason: Reason; says: string } & Found)
   | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
   | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
   | { type: "yes"; approval: Approval }
@@ -50,6 +43,7 @@ export type Event =
   | { type: "abort"; by: string }
   | { type: "stillFiring"; says: string }
   | { type: "settled" }
+  | { type: "compared"; reading: Reading }
   | { type: "memoryLost"; says: string }
   | { type: "stormSeen"; cause: string | null; evidence: string[]; page: boolean }
   | { type: "stormOver"; says: string; resolve: boolean }

@@ -2,6 +2,7 @@
 import type { Alert } from "../alert/alert.js";
 import type { Change, Diagnosis, Json, Risk } from "../runbook.js";
 import type { Autonomy } from "../policy/policy.js";
+import type { Shadow } from "../shadow/shadow.js";
 import type { NamedTarget, Target } from "../target/target.js";
 import type { Outcome, Reason } from "./reasons.js";
 
@@ -124,6 +125,8 @@ export interface IncidentRecord {
   replans: number;
   /** "would have" of an observed incident. */
   wouldHave: string | null;
+  /** What people did where Nightshift only observed or proposed; absent where it decided otherwise, and in older records. */
+  shadow?: Shadow;
   handOff: string | null;
   rule: string | null;
   runbook: string | null;

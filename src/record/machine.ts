@@ -4,6 +4,7 @@
  */
 import type { Alert } from "../alert/alert.js";
 import { wakesPeople } from "../policy/policy.js";
+import { verdictWords } from "../shadow/shadow.js";
 import type { Event, Nudge } from "./events.js";
 import { type GuardTrace, type IncidentAlert, type IncidentRecord, isLive, type Plan } from "./incident.js";
 import { type Outcome, type Reason, reasons } from "./reasons.js";
@@ -78,22 +79,16 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       note(next, now, "lost", "the target's Lease holds an unfinished run of this alert: it is being settled");
       return done("carryOut");
     case "suppressed":
-      if (record.state !== "open") return no(`it is ${record.state}`);
-      next.wouldHave = event.wouldHave ?? null;
-      next.handOff = event.handOff ?? null;
-      next.joined = event.joined ?? null;
-      next.plan = event.plan ?? null;
-      if (event.guards) next.guards = event.guards;
-      end(next, now, { outcome: "suppressed", reason: event.reason, says: event.says });
-      return done("tell");
     case "held":
       if (record.state !== "open") return no(`it is ${record.state}`);
+      if (event.type === "suppressed") next.wouldHave = event.wouldHave ?? null;
       next.handOff = event.handOff ?? null;
       next.joined = event.joined ?? null;
       next.plan = event.plan ?? null;
       if (event.guards) next.guards = event.guards;
+      if (event.shadow) next.shadow = event.shadow;
       // What joined a storm is told and paged for by the storm's own record.
-      end(next, now, { outcome: "held", reason: event.reason, says: event.says, quiet: next.joined !== null });
+      end(next, now, { outcome: event.type, reason: event.reason, says: event.says, quiet: next.joined !== null });
       return done("tell");
     case "asked":
       if (record.state !== "open") return no(`it is ${record.state}`);
@@ -244,6 +239,13 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       if (record.state !== "suppressed" || record.deadline === 0) return no(`it is ${record.state}`);
       next.deadline = 0;
       return done();
+    case "compared":
+      // Once: whoever reads a second time finds it read.
+      if (!record.shadow) return no("nothing is to be compared");
+      if (record.shadow.reading !== null) return no("what people did has been read");
+      next.shadow = { ...record.shadow, before: null, reading: event.reading };
+      note(next, now, "compared", `${verdictWords[event.reading.verdict]}: ${event.reading.says}`);
+      return done("tell");
     case "stormSeen": {
       if (!record.storm || record.storm.overAt !== null) return no("it is no storm, or it is over");
       const told = record.page !== "none";
@@ -310,12 +312,13 @@ export function incidentAlert(alert: Alert, rule: string | null): IncidentAlert 
   return { ...alert, rule, count: 1, lastSeen: alert.receivedAt };
 }
 
-/** Whether a record needs the sweep's attention: live, a page outstanding, or left alone as no longer active. */
+/** Whether a record needs the sweep's attention: live, a page outstanding, left alone as no longer active, or to be compared. */
 export function needsAttention(record: IncidentRecord): boolean {
   return (
     isLive(record.state) ||
     record.page === "wanted" ||
     record.pageResolve === "wanted" ||
+    record.shadow?.reading === null ||
     (record.storm !== undefined && record.storm.overAt === null) ||
     (record.state === "suppressed" &&
       record.deadline !== 0 &&

@@ -1,5 +1,6 @@
 /** Ports of the cellar: what the stages need of Redis. Implemented in store/. */
 import type { IncidentRecord, StormMember } from "./incident.js";
+import type { Line } from "./line.js";
 
 export interface AuditEntry {
   at: number;
@@ -36,6 +37,17 @@ export interface RecordStore {
   forget(id: string): Promise<void>;
   /** Newest first. */
   recent(limit: number): Promise<IncidentRecord[]>;
+}
+
+/** One line per incident, kept longer than its record; written with the record. Errors: UnavailableError. */
+export interface LineStore {
+  /** Notes since when lines are kept, once: what opened before that is not known. */
+  begin(now: number): Promise<void>;
+  /**
+   * Lines of incidents that opened in the period, oldest first. `unread`: of another version. `since`: nothing is known of
+   * before; null where no line was ever kept.
+   */
+  between(from: number, to: number): Promise<{ lines: Line[]; unread: number; since: number | null }>;
 }
 
 /** How far the store has come: a name drawn when it began, and a counter that only rises. */

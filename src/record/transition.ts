@@ -3,6 +3,7 @@ import { UnavailableError } from "../errors.js";
 import type { IncidentRecord } from "./incident.js";
 import { apply, type Event, type Nudge } from "./machine.js";
 import type { RecordStore } from "./store.js";
+import { whyOf } from "./why.js";
 
 export type Transitioned =
   | { changed: true; record: IncidentRecord }
@@ -28,7 +29,7 @@ export function createTransition(ports: TransitionPorts): Transition {
       const now = ports.clock.now();
       const change = apply(record, event, now);
       if (!change.changed) return { changed: false, why: change.why, record };
-      const says = change.record.timeline.at(-1)?.says ?? event.type;
+      const says = whyOf(record, change.record, event);
       const audit = { at: now, incident, event: event.type, from: record.state, to: change.record.state, who, says };
       if (await ports.records.save(change.record, audit)) {
         ports.stored(record, change.record, event);

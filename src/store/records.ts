@@ -2,26 +2,33 @@ import type { Redis } from "ioredis";
 import type { RandomHex } from "../clock.js";
 import { TerminalError } from "../errors.js";
 import { type IncidentRecord, isLive, RECORD_VERSION } from "../record/incident.js";
+import { sha256 } from "../plan/digest.js";
+import { entryText, TRAIL_LENGTH } from "../record/chain.js";
 import { needsAttention } from "../record/machine.js";
 import type { AuditEntry, Created, RecordStore } from "../record/store.js";
+import { CHAIN_SCRIPT } from "./chain-script.js";
+import { lineFor, LINES_TTL_S } from "./lines.js";
 import { asking } from "./redis.js";
+import { createScript } from "./script.js";
+import { trailKey } from "./trail.js";
 
 /** Decisions are kept 14 days, ended incidents 90. */
 const INDEX_TTL_S = 14 * 24 * 3600;
 const RECORD_TTL_S = 90 * 24 * 3600;
-const AUDIT_LENGTH = 200_000;
 
 /**
  * One script for every write. `rev` is random: after a failover that loses a suffix, a counter would come round to the
  * same number with other content.
- * KEYS: record, target index, attention, recent, audit, identity indexes…, then as many indexes by millisecond
- * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, audit json, audit length, identities
+ * The audit's entry is linked to the chain by the same script: no transition without its entry, and none twice.
+ * KEYS: record, target index, attention, recent, trail, lines of its week, identity indexes…, then as many indexes by millisecond
+ * ARGV: expected rev ("" = create), new rev, json, id, live, attention, claim, now, index ttl, record ttl, sha256 and text of the audit
+ *   entry, trail length, identities, line ("" = none), lines' ttl
  */
-const COMMIT = `
+const COMMIT = `${CHAIN_SCRIPT}
 local rev = redis.call('HGET', KEYS[1], 'rev')
 if ARGV[1] == '' then
   if rev then return {'id', ARGV[4]} end
-  for i = 6, 5 + tonumber(ARGV[13]) do
+  for i = 7, 6 + tonumber(ARGV[13]) do
     local holder = redis.call('GET', KEYS[i])
     if holder then return {'identity', holder} end
   end
@@ -44,35 +51,40 @@ end
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[8], ARGV[4]) else redis.call('ZREM', KEYS[3], ARGV[4]) end
 redis.call('ZADD', KEYS[4], ARGV[8], ARGV[4])
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -100001)
-for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[12], '*', 'entry', ARGV[11])
+for i = 7, #KEYS do redis.call('SET', KEYS[i], ARGV[4], 'EX', ARGV[9]) end
+if ARGV[14] == '' then redis.call('HDEL', KEYS[6], ARGV[4]) else
+  redis.call('HSET', KEYS[6], ARGV[4], ARGV[14])
+  redis.call('EXPIRE', KEYS[6], ARGV[15])
+end
+append(KEYS[5], ARGV[11], ARGV[12], ARGV[2])
 return {'ok', ARGV[4]}
 `;
 
 /** Records in Redis. `prefix` carries a hash tag, so that every key of one install lies in one Cluster slot. */
 export function createRecordStore(redis: Redis, prefix: string, random: RandomHex): RecordStore {
   const key = (...parts: string[]) => [prefix, ...parts].join(":");
+  const run = createScript(redis, COMMIT);
   const targetKeyOf = (record: IncidentRecord) =>
     record.target ? `${record.target.cluster}/${record.target.uid}` : null;
 
   async function commit(record: IncidentRecord, expected: string, audit: AuditEntry): Promise<[string, string]> {
     const target = targetKeyOf(record);
     const rev = random(8);
+    const line = lineFor(record, prefix);
     const keys = [
       key("inc", record.id),
       key("target", target ?? "none"),
       key("attention"),
       key("recent"),
-      key("audit"),
+      trailKey(prefix),
+      line.key,
       ...record.alerts.map((alert) => key("alert", alert.identity)),
       ...record.alerts.map((alert) => key("alertms", `${alert.fingerprint}@${Date.parse(alert.startsAt)}`)),
     ];
     const live = isLive(record.state);
+    const entry = entryText(audit, record);
     const answer = await asking("store an incident", () =>
-      redis.eval(
-        COMMIT,
-        keys.length,
-        ...keys,
+      run(keys, [
         expected,
         rev,
         JSON.stringify({ ...record, rev }),
@@ -83,10 +95,12 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
         String(record.updatedAt),
         String(INDEX_TTL_S),
         String(RECORD_TTL_S),
-        JSON.stringify(audit),
-        String(AUDIT_LENGTH),
+        `${sha256(entry)}${entry}`,
+        String(TRAIL_LENGTH),
         String(record.alerts.length),
-      ),
+        line.text,
+        String(LINES_TTL_S),
+      ]),
     );
     return answer as [string, string];
   }

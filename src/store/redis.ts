@@ -10,9 +10,8 @@ import { messageOf, TerminalError, UnavailableError } from "../errors.js";
 export const COMMAND_TIMEOUT_MS = 1500;
 
 export function redisOptions(url: string): RedisOptions {
-  const unix = url.startsWith("unix://");
   return {
-    ...(unix ? { path: url.slice("unix://".length) } : {}),
+    ...placeOf(url),
     enableOfflineQueue: false,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: 2000,
@@ -22,11 +21,36 @@ export function redisOptions(url: string): RedisOptions {
   };
 }
 
-/** Opens a connection for records. `unix:///path` or `redis://…`. Does not wait for the server. */
+/** What ioredis does not read from a URL by itself: a socket's path, or Sentinels and the name that they watch. */
+function placeOf(url: string): RedisOptions {
+  if (url.startsWith("unix://")) return { path: url.slice("unix://".length) };
+  const found = /^sentinel:\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)\/([^/]+)(?:\/(\d+))?$/.exec(url);
+  if (found === null) return {};
+  const [, username = "", password = "", hosts = "", name = "", db] = found;
+  return {
+    sentinels: hosts.split(",").map((one) => {
+      const [host = "", port = "26379"] = one.split(":");
+      return { host, port: Number(port) };
+    }),
+    name,
+    role: "master",
+    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+    ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+    ...(db === undefined ? {} : { db: Number(db) }),
+    sentinelRetryStrategy: (times) => Math.min(times * 100, 1000),
+  };
+}
+
+/** Whether ioredis is to be given the URL itself beside the options. */
+export function isPlainUrl(url: string): boolean {
+  return /^rediss?:/.test(url);
+}
+
+/** Opens a connection for records. `unix://`, `redis://`, `rediss://` or `sentinel://`. Does not wait for the server. */
 export function connectRedis(url: string, onError: (message: string) => void, extra: RedisOptions = {}): Redis {
   const options: RedisOptions = { ...redisOptions(url), ...extra };
   // ioredis types its options without `| undefined`, which exactOptionalPropertyTypes holds against them.
-  const redis = url.startsWith("unix://") ? new Redis(options as object) : new Redis(url, options as object);
+  const redis = isPlainUrl(url) ? new Redis(url, options as object) : new Redis(options as object);
   redis.on("error", (error) => onError(messageOf(error)));
   return redis;
 }

@@ -16,7 +16,7 @@ export interface Plane {
   stop(): Promise<void>;
 }
 
-/** One audited request. Bodies are there for writes of Deployments, Leases, ConfigMaps and Pods. */
+/** One audited request. Bodies are there for writes of workloads, autoscalers, Leases, ConfigMaps and Pods. */
 export interface AuditLine {
   verb: string;
   stage: string;

@@ -762,6 +762,15 @@ for (const { title, missing, start } of candidates) {
             metadata: { name: pod?.metadata.name, namespace: ns },
             deleteOptions: { preconditions: { uid } },
           });
+          const tried = eviction(pod?.metadata.uid);
+          const dry = await api.call("POST", path, {
+            ...tried,
+            deleteOptions: { ...tried.deleteOptions, dryRun: ["All"] },
+          });
+          expect(dry.status).toBe(201);
+          const still = (await pods()).find((one) => one.metadata.uid === pod?.metadata.uid);
+          expect(still?.metadata.deletionTimestamp, "a dry run of an eviction leaves the Pod alone").toBeUndefined();
+          expect(still).toBeDefined();
           expect(status(await api.call("POST", path, eviction("other")))).toMatchObject({
             http: 409,
             reason: "Conflict",

@@ -1,39 +1,48 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadRunbooks } from "../../src/plan/registry.js";
 import type { IncidentRecord } from "../../src/record/incident.js";
 import { type AuditLine, planeMissing, type Plane, startPlane } from "../cluster/plane.js";
 import { alertmanagerProgram, until } from "../harness/processes.js";
-import { startWorld, testPolicy, type World } from "../harness/world.js";
+import { type Install, install } from "../harness/install.js";
+import { badRelease, startWorld, testPolicy, type World } from "../harness/world.js";
 
 const missing = planeMissing() ?? (alertmanagerProgram() === null ? "no Alertmanager on this machine" : null);
 const NAMESPACE = "catalogue";
 
-const RULES = `
+const RULES = `    autonomy: auto
   - { name: slow, match: ['alertname="HighResponseTime"'], runbook: scale-deployment, autonomy: auto, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }
   - { name: stuck, match: ['alertname="Stuck"', 'kind="Deployment"'], runbook: restart-workload, autonomy: auto, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }
   - { name: stuck-set, match: ['alertname="Stuck"', 'kind="StatefulSet"'], runbook: restart-workload, autonomy: auto, target: { kind: StatefulSet, namespace: $labels.namespace, name: $labels.name } }
   - { name: stuck-agents, match: ['alertname="Stuck"', 'kind="DaemonSet"'], runbook: restart-workload, autonomy: auto, target: { kind: DaemonSet, namespace: $labels.namespace, name: $labels.name } }
-  - { name: sick-pod, match: ['alertname="KubePodNotReady"'], runbook: restart-pod, autonomy: approve, approval: { from: ['slack-group:sre'], count: 1, expires: 10m }, target: { from: pod, namespace: $labels.namespace, name: $labels.pod } }`;
+  - { name: sick-pod, match: ['alertname="KubePodNotReady"'], runbook: restart-pod, autonomy: approve, approval: { from: ['slack-group:sre'], count: 1, expires: 10m }, target: { from: pod, namespace: $labels.namespace, name: $labels.pod } }
+  - { name: look-at-pods, match: ['alertname="LookPods"'], runbook: diagnose-pods, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }
+  - { name: look-at-latency, match: ['alertname="LookLatency"'], runbook: diagnose-latency, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }
+  - { name: look-at-health, match: ['alertname="LookHealth"'], runbook: check-health, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }`;
 
-/** What each remedy does to a real API server, from the alert to the end; the audit log counts. */
+/** What each runbook does to a real API server with the rights that the chart gives and no more; the audit log counts. */
 describe.skipIf(missing !== null)(
   `the catalogue on a real API server${missing === null ? "" : ` (not run: ${missing})`}`,
   () => {
     let plane: Plane;
+    let installed: Install;
     let world: World;
+    const dir = mkdtempSync(join(tmpdir(), "nightshift-catalogue-"));
     const firing = new Set<string>();
 
     beforeAll(async () => {
       plane = await startPlane();
+      installed = await install(plane.kubeconfig, { dir, namespaces: { [NAMESPACE]: ["a", "b"] } });
       world = await startWorld({
         kubeconfig: plane.kubeconfig,
         policy: testPolicy([NAMESPACE], RULES),
         app: { evictEveryMs: 1000 },
+        env: { KUBECONFIG: installed.front, KUBECONFIG_HANDS: installed.hands },
       });
-      await world.k
-        .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } })
-        .catch(() => undefined);
       // One gauge per object stands for what is wrong with it: 1 while it is.
-      for (const name of ["HighResponseTime", "Stuck", "KubePodNotReady"])
+      for (const name of ["HighErrorRate", "HighResponseTime", "Stuck", "KubePodNotReady"])
         world.prometheus.rules.push({ name, query: `sick_${name.toLowerCase()} > 0` });
       world.prometheus.answer((expr) =>
         expr.startsWith("sick_")
@@ -44,7 +53,9 @@ describe.skipIf(missing !== null)(
 
     afterAll(async () => {
       await world?.stop();
+      await installed?.close();
       await plane?.stop();
+      rmSync(dir, { recursive: true, force: true });
     }, 60_000);
 
     const mended = new Set<string>();
@@ -131,6 +142,43 @@ describe.skipIf(missing !== null)(
       );
       await world.slack.press(shown, "approve", { user: "U1" });
     };
+
+    it("has a rule for every runbook that there is", async () => {
+      const ruled = [...testPolicy([NAMESPACE], RULES).matchAll(/runbook: ([a-z-]+)/g)].map(([, name]) => name);
+      expect(new Set(ruled)).toEqual(new Set((await loadRunbooks()).keys()));
+    });
+
+    it("rolls a Deployment back (I1)", async () => {
+      const service = "bad-release";
+      const labels = { alertname: "HighErrorRate", service };
+      await badRelease(world.k, { namespace: NAMESPACE, name: service });
+
+      await fire(labels);
+      await mendedWhen(labels, async () =>
+        String((await world.k.get(ref("Deployment", service)))?.spec?.template.spec.containers[0].image).endsWith(
+          ":good",
+        ),
+      );
+      await world.incident("the end", (r) => of(service)(r) && r.state === "remediated");
+
+      counted("deployments", service, 1);
+    }, 120_000);
+
+    it.each([["LookPods"], ["LookLatency"], ["LookHealth"]])(
+      "looks without being refused anything: %s",
+      async (alertname) => {
+        const name = alertname.toLowerCase();
+        await workload("Deployment", name, 2);
+        await fire({ alertname, name });
+        const held = await world.incident("the facts", (r) => of(name)(r) && r.state === "held");
+
+        expect(held).toMatchObject({ reason: "diagnosis", diagnosis: { headline: expect.anything() } });
+        expect(held.diagnosis?.headline.length).toBeGreaterThan(0);
+        expect(JSON.stringify(held)).not.toMatch(/no diagnosis|forbidden|no right|403|may not/i);
+        counted("deployments", name, 0);
+      },
+      60_000,
+    );
 
     it("scales a Deployment by its own replicas, proved by pods in service (H12 I1)", async () => {
       await workload("Deployment", "slow-one", 4);

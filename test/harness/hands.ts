@@ -1,38 +1,42 @@
-/** A worker process of its own for tests: the hands, which die by SIGKILL at the points that CRASH_AT names, once each. */
-import { openSync } from "node:fs";
-import { join } from "node:path";
+/**
+ * A worker process of its own for tests: the hands. At every bracket of the protocol it asks its parent and goes on only
+ * when it is told to, so that the parent can end or freeze it exactly there. With HANDS_STANDBY=1 it loads everything and
+ * waits for "go" before it starts, as a spare for one that dies.
+ */
 import { startApp } from "../../src/app.js";
 import { readConfig } from "../../src/config.js";
 import { createLog, silentLog } from "../../src/log.js";
 
-const points = (process.env["CRASH_AT"] ?? "").split(",").filter((point) => point !== "");
-const flags = process.env["CRASH_FLAGS"] ?? "";
+const log = process.env["E2E_LOG"] ? createLog("debug") : silentLog;
+const answers = new Map<number, () => void>();
+let asked = 0;
+let start: () => void = () => undefined;
+const started = new Promise<void>((done) => (start = done));
 
-await startApp(readConfig(process.env, true), {
-  log: process.env["E2E_LOG"] ? createLog("debug") : silentLog,
+process.on("message", (message: { go?: number } | "go") => {
+  if (message === "go") return start();
+  const number = message.go ?? -1;
+  answers.get(number)?.();
+  answers.delete(number);
+});
+// Without a parent nobody would ever end it.
+process.on("disconnect", () => process.exit(1));
+
+if (process.env["HANDS_STANDBY"]) {
+  process.send?.("warm");
+  await started;
+}
+const app = await startApp(readConfig(process.env, true), {
+  log,
   sweepMs: 1000,
-  async at(bracket) {
-    const index = points.findIndex((point, i) => point === bracket && claimable(i));
-    if (index < 0) return;
-    try {
-      openSync(join(flags, `${index}-${bracket}`), "wx");
-    } catch {
-      return;
-    }
-    process.kill(process.pid, "SIGKILL");
-    // The signal needs a moment to arrive: nothing more may happen here.
-    await new Promise(() => undefined);
+  evictEveryMs: 1000,
+  async at(bracket, about) {
+    asked += 1;
+    const number = asked;
+    const told = new Promise<void>((done) => answers.set(number, done));
+    process.send?.({ ask: number, bracket, ...about });
+    await told;
   },
 });
+process.once("SIGTERM", () => void app.stop().then(() => process.exit(0)));
 process.send?.("ready");
-
-/** The points are passed in order: the second death comes after the first. */
-function claimable(index: number): boolean {
-  if (index === 0) return true;
-  try {
-    openSync(join(flags, `${index - 1}-${points[index - 1]}`), "r");
-    return true;
-  } catch {
-    return false;
-  }
-}

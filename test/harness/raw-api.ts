@@ -7,12 +7,21 @@ interface Entry {
   [field: string]: string | undefined;
 }
 
+export interface RawAnswer {
+  status: number;
+  /** The parsed body; its text where it is no JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server answers
+  body: any;
+}
+
 export interface RawApi {
   server: string;
   agent: Agent;
   token: string;
   /** Sends a merge patch; resolves with the status code. */
   mergePatch(path: string, body: unknown): Promise<number>;
+  /** One request of any kind, as whoever the kubeconfig's token or certificate names. */
+  ask(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<RawAnswer>;
   close(): Promise<void>;
 }
 
@@ -38,23 +47,31 @@ export function rawApi(kubeconfig: string): RawApi {
   const server = cluster["server"] ?? "";
   const agent = new Agent({ connect });
   const token = user["token"] ?? "";
+
+  async function ask(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown) {
+    const answer = await request(server + path, {
+      dispatcher: agent,
+      method,
+      headers: {
+        "content-type": method === "PATCH" ? "application/merge-patch+json" : "application/json",
+        ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.body.text();
+    try {
+      return { status: answer.statusCode, body: JSON.parse(text) };
+    } catch {
+      return { status: answer.statusCode, body: text };
+    }
+  }
+
   return {
     server,
     agent,
     token,
-    async mergePatch(path, body) {
-      const answer = await request(server + path, {
-        dispatcher: agent,
-        method: "PATCH",
-        headers: {
-          "content-type": "application/merge-patch+json",
-          ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
-        },
-        body: JSON.stringify(body),
-      });
-      await answer.body.dump();
-      return answer.statusCode;
-    },
+    mergePatch: async (path, body) => (await ask("PATCH", path, body)).status,
+    ask,
     close: () => agent.destroy(),
   };
 }

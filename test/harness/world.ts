@@ -23,6 +23,8 @@ export interface WorldOptions {
   slackMode?: "socket" | "http" | "none";
   app?: AppOptions;
   env?: Record<string, string>;
+  /** Front and hands as two apps with the kubeconfigs of two identities, as a cluster runs them. */
+  apart?: { front: string; hands: string };
   namespace?: string;
 }
 
@@ -68,7 +70,16 @@ export async function startWorld(options: WorldOptions) {
     ...options.env,
   };
   const log = process.env["E2E_LOG"] ? createLog("debug") : silentLog;
-  const start = (): Promise<App> => startApp(readConfig(env, true), { log, sweepMs: 1000, ...options.app });
+  const serve = (more: Record<string, string>): Promise<App> =>
+    startApp(readConfig({ ...env, ...more }, true), { log, sweepMs: 1000, ...options.app });
+  async function start(): Promise<App> {
+    const { apart } = options;
+    if (apart === undefined) return serve({});
+    // The hands make the control ConfigMap that the front's readiness asks for.
+    const hands = await serve({ NIGHTSHIFT_ROLE: "hands", KUBECONFIG: apart.hands, NIGHTSHIFT_PORT: "0" });
+    const front = await serve({ NIGHTSHIFT_ROLE: "front", KUBECONFIG: apart.front });
+    return { url: front.url, stop: async () => void (await Promise.all([front.stop(), hands.stop()])) };
+  }
   let app = await start();
   if (mode === "socket") await until("Slack to be connected", async () => slack.connected() > 0, 10_000);
 
@@ -84,8 +95,10 @@ export async function startWorld(options: WorldOptions) {
     get app() {
       return app;
     },
-    async restart() {
+    /** `between`: what happens while no process runs. */
+    async restart(between: () => Promise<unknown> = async () => undefined) {
       await app.stop();
+      await between();
       app = await start();
     },
     async stop() {

@@ -62,7 +62,7 @@ describe("the demo", () => {
 
   it("ends cleanly when nobody reads its lines any more", async () => {
     const run = demo(["--yes"]);
-    await until("the story to be under way", async () => run.out.includes("Alerts come") || run.out.includes("POSTed"));
+    await until("the story to be under way", async () => run.out.includes("fires the alerts"));
     run.child.stdout.destroy();
 
     expect(await run.ended).toBe(130);

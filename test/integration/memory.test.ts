@@ -22,6 +22,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
   let world: World;
   let redis: Redis;
   const dir = mkdtempSync(join(tmpdir(), "memory-"));
+  /** What a worker meets at a bracket of the protocol. */
+  let passing: (bracket: string) => Promise<void> = async () => undefined;
 
   beforeAll(async () => {
     kubernetes = await startKubernetes();
@@ -30,12 +32,13 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
       kubeconfig: join(dir, "kubeconfig"),
       policy: testPolicy([NAMESPACE], "    autonomy: auto"),
       slackMode: "none",
+      app: { at: (bracket) => passing(bracket) },
     });
     // The symptom stays: every run waits in its verification until it is disturbed.
     errorRate(
       world.prometheus,
       () => 0.4,
-      ["during", "after"].map((service) => ({ namespace: NAMESPACE, service })),
+      ["during", "after", "between"].map((service) => ({ namespace: NAMESPACE, service })),
     );
     redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
   }, 60_000);
@@ -53,6 +56,24 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     service,
     severity: "critical",
   });
+  const trusted = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${world.port}/metrics`)).text();
+    return /^nightshift_memory_trusted 1$/m.test(text);
+  };
+  /** The store as it is now; what comes back puts it there again, as a restored backup would. */
+  async function snapshot(): Promise<() => Promise<unknown>> {
+    const keys = (await redis.keys("*")).map(async (key) => ({
+      key,
+      ttl: await redis.pttl(key),
+      dump: await redis.dumpBuffer(key),
+    }));
+    const kept = await Promise.all(keys);
+    return () => {
+      const restore = redis.multi().flushall();
+      for (const { key, ttl, dump } of kept) if (dump) restore.restore(key, Math.max(0, ttl), dump);
+      return restore.exec();
+    };
+  }
   const effects = (name: string) =>
     kubernetes.writes().filter((w) => w.kind === "Deployment" && w.name === name && w.templateChanged && w.op !== null);
   const ledger = (name: string) => {
@@ -80,7 +101,8 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     await until("the page", async () => world.pager.alerts.some((a) => /memory of this run was lost/.test(a.summary)));
     expect(effects("during")).toHaveLength(1);
     expect(ledger("during")).toMatchObject({ run: null, ends: [{ outcome: "held(lost-memory)" }] });
-    const told = world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"));
+    const losses = () => world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"));
+    const told = await until("the page about the store", async () => (losses().length > 0 ? losses() : null));
     expect(told.map((a) => [a.events, /forgotten everything/.test(a.summary)])).toEqual([[1, true]]);
   }, 120_000);
 
@@ -95,6 +117,27 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
 
     expect(held.reason).toBe("done-before");
     expect(effects("during")).toHaveLength(1);
+  }, 120_000);
+
+  it("everything just before a run's first intent, and then hears of the alert's end alone: the run is settled and paged (H42 I7)", async () => {
+    await badRelease(world.k, { namespace: NAMESPACE, name: "between" });
+    const known = async () => (await world.incidents()).some((r) => r.state === "suppressed" && r.resolved);
+    let met = false;
+    passing = async (bracket) => {
+      if (bracket !== "intent" || met) return;
+      met = true;
+      await redis.flushall();
+      await world.resolve(labels("between"));
+      await until("the alert's end to be heard", known, 20_000);
+    };
+    await world.fire(labels("between"));
+    await until("the forgotten run to be settled", async () => met && ledger("between")?.ends.length === 1, 60_000);
+    const held = await world.incident("the hold", (r) => r.target?.name === "between" && r.state === "held");
+
+    expect(held, JSON.stringify(held.timeline)).toMatchObject({ reason: "lost-memory", lost: true });
+    await until("the page", async () => world.pager.alerts.some((a) => a.dedupKey === held.dedupKey));
+    expect(effects("between")).toHaveLength(1);
+    expect(ledger("between")).toMatchObject({ run: null, open: null });
   }, 120_000);
 
   it("its last hour: what was asked then is held and paged, and not done however it had ended since (H42 I8)", async () => {
@@ -114,13 +157,7 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     await badRelease(world.k, { namespace: NAMESPACE, name: "restored" });
     await world.fire(labels("restored"));
     const ask = await world.incident("the ask", (r) => r.state === "waiting");
-    const snapshot = await Promise.all(
-      (await redis.keys("*")).map(async (key) => ({
-        key,
-        ttl: await redis.pttl(key),
-        dump: await redis.dumpBuffer(key),
-      })),
-    );
+    const restore = await snapshot();
     const memory = createFactStore(redis, "{nightshift}");
     await until("time to pass", async () => ((await memory.tick())?.tick ?? 0) > 20);
     // Somebody says no; then the store comes back as it was before.
@@ -139,9 +176,7 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
       says: "",
     });
     const asks = world.pager.alerts.length;
-    const restore = redis.multi().flushall();
-    for (const { key, ttl, dump } of snapshot) if (dump) restore.restore(key, Math.max(0, ttl), dump);
-    await restore.exec();
+    await restore();
 
     const held = await world.incident("the hold", (r) => r.id === ask.id && r.state === "held" && r.page === "sent");
     expect(held).toMatchObject({ reason: "lost-memory" });
@@ -151,10 +186,29 @@ describe.skipIf(missing !== null)(`Redis forgets${missing === null ? "" : ` (not
     expect(world.pager.alerts.length).toBeGreaterThan(asks);
     expect(effects("restored")).toHaveLength(0);
     // Once everything was swept it works again.
-    await until("the store to be trusted", async () => {
-      const text = await (await fetch(`http://127.0.0.1:${world.port}/metrics`)).text();
-      return /^nightshift_memory_trusted 1$/m.test(text);
+    await until("the store to be trusted", trusted);
+  }, 120_000);
+
+  it("its last hour while no process runs: noticed at the next start by the copy on the cluster (H42)", async () => {
+    const restore = await snapshot();
+    const memory = createFactStore(redis, "{nightshift}");
+    const before = (await memory.tick())?.tick ?? 0;
+    // The copy follows in its own time; it must be past what will come back.
+    await until("the copy to follow", async () => {
+      const lease = kubernetes.get("Lease", "nightshift-2", "nightshift-memory");
+      const copy = JSON.parse(lease?.metadata.annotations["nightshift.dev/epoch"] ?? "{}") as { tick?: number };
+      return (copy.tick ?? 0) > before + 5;
     });
+    const pages = world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/")).length;
+    await world.restart(restore);
+
+    await until(
+      "the page about the store",
+      async () => world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/")).length > pages,
+    );
+    await world.restart();
+    await until("another start to be trusted", trusted);
+    expect(world.pager.alerts.filter((a) => a.dedupKey.startsWith("nightshift/data-loss/"))).toHaveLength(pages + 1);
   }, 120_000);
 
   it("is refused at the start when it may evict what was accepted (H42)", async () => {

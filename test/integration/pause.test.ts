@@ -74,6 +74,20 @@ describe.skipIf(missing !== null)(`stopping it${missing === null ? "" : ` (not r
     expect(effects()).toHaveLength(0);
   }, 60_000);
 
+  it("is for anybody in Slack, and lifting it for who may approve (I6)", async () => {
+    const said = async (text: string, user: string) => JSON.stringify(await world.slack.command(text, { user }));
+    const paused = async () => {
+      const found = await control().read();
+      return found.state === "readable" ? found.pauses.map((pause) => pause.scope) : [found.state];
+    };
+
+    expect(await said("pause drill", "U_STRANGER")).toMatch(/Everything is paused: drill/);
+    expect(await said("resume", "U_STRANGER")).toMatch(/Only who may approve .* lifts a pause/);
+    expect(await paused()).toEqual(["all"]);
+    expect(await said("resume", "U1")).toMatch(/The pause is lifted/);
+    expect(await paused()).toEqual([]);
+  });
+
   it("counts a control ConfigMap that is gone as stopped", async () => {
     const ask = await asked("stopped");
     const before = kubernetes.get("ConfigMap", OWN, "nightshift-control");

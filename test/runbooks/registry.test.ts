@@ -55,12 +55,13 @@ describe("the registry of runbooks", () => {
     put("empty.js", "export const other = 1;");
     put("mute.js", diagnosis("mute").replace("Looks at pods.", "looks at pods"));
     put("kindless.js", diagnosis("kindless").replace('["Pod"]', "[]"));
-    put("mend.js", remedy("mend").replace('diagnosis: "look"', 'diagnosis: "missing"'));
+    put("mend.js", remedy("mend", "alike: true").replace('diagnosis: "look"', 'diagnosis: "missing"'));
 
     expect((await faults()).toSorted()).toEqual([
       "runbooks/empty.js: exports no `runbook`",
       "runbooks/kindless.js: names no kinds",
       "runbooks/look.js: expected the name look, found looks",
+      "runbooks/mend.js: mend: alike must be a function, or left out",
       "runbooks/mend: its diagnosis missing is no diagnosis",
       "runbooks/mute.js: the summary must be a sentence",
     ]);

@@ -1,5 +1,6 @@
 import type { KubernetesClient } from "../../clients/kubernetes.js";
 import type { AccessQuestion } from "../../cluster.js";
+import { CONTROL_CONFIGMAP } from "../../execution/control.js";
 import type { Policy } from "../../policy/policy.js";
 import type { Runbook } from "../../runbook.js";
 import { error, type Finding, ok, warning } from "./finding.js";
@@ -15,6 +16,9 @@ const right = (verb: string, group: string, resource: string, subresource?: stri
   resource,
   ...(subresource === undefined ? {} : { subresource }),
 });
+
+/** A right to one object only: what may be bound to a name is asked by that name. */
+const onControl = (verb: string): Right => ({ ...right(verb, "", "configmaps"), name: CONTROL_CONFIGMAP });
 
 const READS: Right[] = [
   right("list", "", "pods"),
@@ -34,7 +38,8 @@ const READS: Right[] = [
 
 const OWN: Right[] = [
   ...["get", "list", "create", "update"].map((verb) => right(verb, "coordination.k8s.io", "leases")),
-  ...["get", "create", "update"].map((verb) => right(verb, "", "configmaps")),
+  right("create", "", "configmaps"),
+  ...["get", "update"].map(onControl),
 ];
 
 /** No runbook needs these: each is a way past the guards. */

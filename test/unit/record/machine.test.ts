@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { IncidentRecord } from "../../../src/record/incident.js";
 import { apply, type Event, needsAttention } from "../../../src/record/machine.js";
-import { stormRecord } from "../../../src/record/open.js";
+import { newRecord, stormRecord } from "../../../src/record/open.js";
 import { NOW, scene } from "../../harness/guard-scene.js";
 
 const { context } = scene();
@@ -96,6 +96,24 @@ describe("the record's life", () => {
     expect(play(asked, yes, resolved)).toMatchObject({ state: "suppressed", reason: "resolved" });
     expect(play(resolved, { type: "firing", alert, rule: null }).resolved).toBe(true);
     expect(play(asked, yes, start, resolved)).toMatchObject({ state: "running", resolved: true });
+  });
+
+  it("is born resolved from an alert that is, and what was approved for it never starts (H37)", () => {
+    const { rule } = context;
+    const decision = {
+      decision: "ignore" as const,
+      reason: "resolved" as const,
+      says: "",
+      rule,
+      runbook: null,
+      params: null,
+      target: null,
+    };
+    const born = newRecord({ ...alert, status: "resolved" }, { cluster: "prod", decision, target: null, now: NOW });
+    const approved = { ...play(asked, yes), resolved: true };
+
+    expect(born.resolved).toBe(true);
+    expect(step(approved, start)).toMatchObject({ state: "suppressed", reason: "not-active" });
   });
 
   it("plans once more on a changed world, then brings a person (H44)", () => {

@@ -1,0 +1,69 @@
+/** One lane: a process that plays seeds one after the other and checks each; its parent names them. */
+import { check, type Checked } from "../checker/check.js";
+import type { History } from "../checker/history.js";
+import type { NemesisName } from "../story/nemeses.js";
+import { draw } from "../story/story.js";
+import { createHosts } from "./hosts.js";
+import { play } from "./play.js";
+import { startRedisVictim } from "./redis.js";
+
+export type ToLane = { seed: number; nemeses: NemesisName[] } | { end: true };
+
+export interface Played {
+  seed: number;
+  nemesis: NemesisName;
+  /** How each incident ended, for people. */
+  outcomes: string[];
+  /** What was drawn, in one line. */
+  story: string;
+  checked: Checked;
+  hits: string[];
+  recoveryMs: number;
+  tookMs: number;
+}
+
+export type FromLane = { played: Played } | { broke: { seed: number; says: string } } | { ready: true };
+
+const hosts = createHosts();
+const redis = await startRedisVictim();
+const say = (message: FromLane) => process.send?.(message);
+
+async function one(seed: number, nemeses: NemesisName[]): Promise<void> {
+  const began = performance.now();
+  const story = draw(seed, nemeses);
+  const { history, hits, recoveryMs } = await play({ hosts, redis }, story);
+  const { subjects, cells: _cells, ...rest } = story;
+  const line = JSON.stringify({ ...rest, subjects });
+  say({
+    played: {
+      seed,
+      nemesis: story.nemesis,
+      story: line,
+      outcomes: outcomesOf(history),
+      checked: check(history),
+      hits,
+      recoveryMs,
+      tookMs: Math.round(performance.now() - began),
+    },
+  });
+}
+
+function outcomesOf(history: History): string[] {
+  return history.end.incidents.map((incident) => {
+    const name = history.targets.find((target) => target.uid === incident.uid)?.step ?? "no target";
+    return `${name} ${incident.state}${incident.reason === null ? "" : ` (${incident.reason})`}`;
+  });
+}
+
+process.on("message", (message: ToLane) => {
+  if ("end" in message) {
+    void Promise.allSettled([hosts.end(), redis.end()]).then(() => process.exit(0));
+    return;
+  }
+  const { seed, nemeses } = message;
+  one(seed, nemeses).catch((error: unknown) =>
+    say({ broke: { seed, says: String((error as Error)?.stack ?? error) } }),
+  );
+});
+process.on("disconnect", () => void Promise.allSettled([hosts.end(), redis.end()]).then(() => process.exit(0)));
+say({ ready: true });

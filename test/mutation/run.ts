@@ -1,0 +1,110 @@
+/**
+ * `npm run test:mutation [-- --only TEXT] [--write]`: takes each safeguard away in a copy of the checkout and runs the tests that must
+ * notice. Exit 1 when one survives. `--write` keeps the table in docs/mutations.md.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { guardMutant, type Mutant, mutants } from "./mutants.js";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const args = process.argv.slice(2);
+const only = args[args.indexOf("--only") + 1];
+const chosen = [
+  ...mutants,
+  ...readdirSync(join(root, "src/guard/guards"))
+    .sort()
+    .map((file) => guardMutant(file.replace(/\.ts$/, ""))),
+].filter((mutant) => !args.includes("--only") || mutant.without.includes(only ?? ""));
+
+const copy = mkdtempSync(join(tmpdir(), "mutation-"));
+execFileSync("git", ["worktree", "add", "--detach", "--quiet", join(copy, "tree")], { cwd: root });
+const tree = join(copy, "tree");
+symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
+
+interface Result {
+  mutant: Mutant;
+  red: string[];
+}
+
+/** The tests that went red, by name; their whole file where it could not even be loaded. */
+function redTests(tests: string[]): string[] {
+  const report = join(copy, "report.json");
+  spawnSync(
+    "npx",
+    [
+      "vitest",
+      "run",
+      "--config",
+      "test/vitest.config.ts",
+      "--bail",
+      "3",
+      "--reporter",
+      "json",
+      "--outputFile",
+      report,
+      ...tests,
+    ],
+    { cwd: tree, stdio: "ignore", timeout: 300_000 },
+  );
+  const found = JSON.parse(readFileSync(report, "utf8")) as {
+    testResults: { name: string; status: string; assertionResults: { status: string; fullName: string }[] }[];
+  };
+  rmSync(report, { force: true });
+  return found.testResults.flatMap((file) => {
+    const red = file.assertionResults.filter((one) => one.status === "failed").map((one) => one.fullName);
+    return red.length === 0 && file.status === "failed" ? [file.name.slice(tree.length + 1)] : red;
+  });
+}
+
+const results: Result[] = [];
+try {
+  for (const mutant of chosen) {
+    const path = join(tree, mutant.file);
+    const before = readFileSync(path, "utf8");
+    if (before.split(mutant.find).length !== 2)
+      throw new Error(
+        `${mutant.file}: expected once, found ${before.split(mutant.find).length - 1} times: ${mutant.find}`,
+      );
+    writeFileSync(
+      path,
+      before.replace(mutant.find, () => mutant.put),
+    );
+    const red = redTests(mutant.tests);
+    writeFileSync(path, before);
+    results.push({ mutant, red });
+    console.log(
+      `${red.length > 0 ? "red      " : "SURVIVED "} without ${mutant.without}${red[0] ? `: ${red[0]}` : ""}`,
+    );
+  }
+} finally {
+  execFileSync("git", ["worktree", "remove", "--force", tree], { cwd: root });
+  rmSync(copy, { recursive: true, force: true });
+}
+
+if (args.includes("--write")) writeFileSync(join(root, "docs/mutations.md"), page(results));
+const survived = results.filter(({ red }) => red.length === 0);
+console.log(`${results.length - survived.length} passed, ${survived.length} failed`);
+process.exitCode = survived.length > 0 ? 1 : 0;
+
+function page(of: Result[]): string {
+  const cell = (text: string) => text.replace(/\|/g, "\\|");
+  return [
+    "# Safeguards, and the tests that notice when one is missing",
+    "",
+    "<!-- Made by `npm run test:mutation -- --write`; not edited by hand. -->",
+    "",
+    "Each safeguard is taken away in a copy of the source; the test named is the first that then fails. The list of what is taken away is",
+    "[test/mutation/mutants.ts](../test/mutation/mutants.ts).",
+    "",
+    "| without | where | first test that goes red |",
+    "|---|---|---|",
+    ...of.map(
+      ({ mutant, red }) =>
+        `| ${cell(mutant.without)} | \`${mutant.file}\` | ${red[0] === undefined ? "**none**" : cell(red[0])} |`,
+    ),
+    "",
+  ].join("\n");
+}
