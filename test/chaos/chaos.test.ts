@@ -45,14 +45,16 @@ describe.skipIf(missing !== null)(`chaos${missing === null ? "" : ` (not run: ${
     expect(Object.values(report.coverage).reduce((sum, hits) => sum + hits, 0)).toBeGreaterThan(SEEDS.length);
   }, 240_000);
 
-  it("finds the look before a second try missing (I8)", async () => {
+  it("finds it when an effect is sent again without fence and look (I8)", async () => {
     const blind = mutant({
       file: "src/execution/run-step.ts",
-      from: `const verdict = await look(e.reader, open, fenced);`,
-      to: `const verdict = "did-not" as Awaited<ReturnType<typeof look>>; void fenced;`,
+      from: `if (error.conflict) return { kind: "conflict" };
+    return otherwise(error);`,
+      to: `if (error.conflict) return { kind: "conflict" };
+    return error.fateUnknown ? send(e, effect, patch) : otherwise(error);`,
     });
     try {
-      // The first seeds whose answer is lost at the effect itself.
+      // The first seed whose answer is lost at the effect itself.
       const atEffect = Array.from({ length: 30 }, (_, seed) => seed).filter((seed) =>
         draw(seed, ["lose-answer"]).cells.some((cell) => cell.point === "effect" && cell.step !== "evict"),
       );

@@ -300,7 +300,7 @@ const rows: { invariant: Invariant; what: string; history: () => History; says: 
   {
     invariant: "I8",
     what: "it is sent again after it had been applied, answer lost",
-    history: () => doctored((e) => [...e, write(190, { status: 409, after: null }), fence(180), read(185, "12")]),
+    history: () => doctored((e) => [...e, write(148, { status: 409, after: null }), fence(142), read(145, "12")]),
     says: /sent again although it had been applied/,
   },
   {
@@ -359,6 +359,16 @@ describe("the checker", () => {
     ]);
 
     expect(check(again).violations).toEqual([]);
+  });
+
+  it("passes what a frozen worker sends when it wakes, as long as it is refused", () => {
+    const woken = doctored((e) => [
+      ...e,
+      lease(145, { holder: "b", token: 2 }),
+      write(190, { status: 409, after: null }),
+    ]);
+
+    expect(check(woken).violations).toEqual([]);
   });
 
   it("passes what was forgotten with the store and no longer fires, and counts it apart", () => {

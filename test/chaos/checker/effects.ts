@@ -204,7 +204,9 @@ export function neverBlind(history: History): Violation[] {
       const earlier = sent[index - 1];
       if (earlier === undefined) continue;
       const refused = earlier.answered && earlier.status !== null && earlier.status >= 400 && earlier.status < 500;
-      if (refused) continue;
+      // What a frozen worker sends when it wakes is no second try: its intent is gone, and it was refused.
+      const woke = event.status !== null && event.status >= 400 && !isIntended(history, event);
+      if (refused || woke) continue;
       const applied = earlier.status !== null && earlier.status < 300 && earlier.done <= event.at;
       const fence = requestsOf(history).find(
         (one) => one.bot && one.fence && one.name === event.name && one.at >= earlier.at && one.at <= event.at,
@@ -227,6 +229,14 @@ export function neverBlind(history: History): Violation[] {
     }
   }
   return out;
+}
+
+/** Whether the Lease holds this very intent at the moment of the request. */
+function isIntended(history: History, event: RequestEvent): boolean {
+  const leases = leasesBefore(history, event).filter((one) => one.done <= event.at);
+  const touched = leases.filter((one) => one.lease?.open?.key === event.op?.key).at(-1)?.lease?.target;
+  const open = leases.filter((one) => one.lease?.target === touched).at(-1)?.lease?.open;
+  return open?.key === event.op?.key && open?.resourceVersion === event.insists;
 }
 
 /** No more effects in any window of the budget's length than it allows. */
