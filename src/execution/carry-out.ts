@@ -295,6 +295,7 @@ async function end(
     return copy(e, record, outcome, final.says);
   }
   const trace = final.trace ?? [];
+  if (record.run) await e.closeBudget(record.run.id);
   // A record rebuilt from a Lease holds no run of its own that could be stopped: it is ended as the Lease was found.
   if (record.lost) {
     await e.transition(
@@ -340,12 +341,13 @@ async function copy(e: EnginePorts, record: IncidentRecord, outcome: string, say
   await e.at("copy", { incident: record.id, step: "" });
   const parsed = parseOutcome(outcome);
   const words = says ?? (parsed.reason === null ? "its run had ended so" : reasons[parsed.reason]);
+  // Before the record ends: after that nobody would come back to a reservation that a death left open.
+  if (record.plan) await e.closeBudget(runId(record.id, record.plan.nonce));
   await e.transition(
     record.id,
     { type: "ended", run: record.run?.id ?? "", outcome: parsed.outcome, reason: parsed.reason, says: words },
     e.holder,
   );
-  if (record.plan) await e.closeBudget(runId(record.id, record.plan.nonce));
   return DONE;
 }
 

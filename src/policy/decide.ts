@@ -20,7 +20,7 @@ const CLUSTER_SCOPED = new Set(["Node", "node"]);
 /** Decides what the policy says of one alert, with nothing asked but the alert. First match wins. */
 export function decide(policy: Policy, alert: Pick<Alert, "labels" | "status">): Decision {
   const name = alertName(alert);
-  const rule = candidates(policy, name).find((r) => matchesAll(r.match, alert.labels)) ?? null;
+  const rule = candidates(policy, name).find(({ rest }) => matchesAll(rest, alert.labels))?.rule ?? null;
   const of = (decision: DecisionKind, reason: Reason | null, says: string, more: Partial<Decision> = {}): Decision => ({
     decision,
     reason,

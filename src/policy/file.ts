@@ -34,6 +34,8 @@ interface Reading {
   document: Document;
   lines: LineCounter;
   faults: { at: number; text: string }[];
+  /** Rules of one policy share their matchers: thousands of them say the same of a severity. */
+  matchers: Map<string, ReturnType<typeof parseMatcher>>;
 }
 
 /** Reads the policy. Throws FaultsError (ERR_POLICY) with every fault, each with file, line and column. */
@@ -51,7 +53,7 @@ export function readPolicy(file: string, runbooks: readonly KnownRunbook[]): Pol
 export function parsePolicy(text: string, file: string, runbooks: readonly KnownRunbook[]): Policy {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const reading: Reading = { file, document, lines, faults: [] };
+  const reading: Reading = { file, document, lines, faults: [], matchers: new Map() };
   for (const error of document.errors) reading.faults.push({ at: error.pos[0], text: error.message });
   let policy: Policy | null = null;
   if (reading.faults.length === 0) {
@@ -191,7 +193,8 @@ function ruleOf(
   const at = (...path: (string | number)[]): Path => ["rules", position, ...path];
   const match: Matcher[] = [];
   rule.match.forEach((text, i) => {
-    const parsed = parseMatcher(text);
+    const parsed = reading.matchers.get(text) ?? parseMatcher(text);
+    reading.matchers.set(text, parsed);
     if ("fault" in parsed) fault(reading, at("match", i), `rule ${rule.name}: ${parsed.fault}`);
     else {
       const against = match.find((other) => contradict(other, parsed));

@@ -134,6 +134,7 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
     uid: String(seeded.metadata.uid),
   };
   const dead = new Set<string>();
+  const reserved = new Set<string>();
   const memory = createMemoryOf();
   const opened = approved(target, "2026-11-24T03:00:00Z");
   memory.put(opened);
@@ -156,8 +157,11 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
         const held = options.check?.() ?? null;
         return { held, trace: [] };
       },
-      reserve: async () => null,
-      closeBudget: async () => undefined,
+      async reserve(_record, run) {
+        reserved.add(run);
+        return null;
+      },
+      closeBudget: async (run) => void reserved.delete(run),
       symptom: async () => ({ state: "gone", says: "" }),
       verdict: async () => ({ verdict: options.verdict ?? "successful", says: "" }),
       effectTimeoutMs: 300,
@@ -193,6 +197,8 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
     worker,
     /** From now on everybody takes this worker for gone. */
     presumeDead: (holder: string) => void dead.add(holder),
+    /** Runs whose share of the budget is still taken. */
+    reserved: () => [...reserved],
     record: () => memory.get(opened.id),
     lease: () => leases.read(leaseName(target.cluster, target.uid)),
     revoke: () => revokeLeases(leases, client, () => true),

@@ -84,6 +84,7 @@ function freezes(t: EngineTarget, holder: string, at: Cell, more: WorkerOptions 
 const atMostOnce = (t: EngineTarget) => [...t.effects()].filter(([, n]) => n > 1);
 
 async function closed(t: EngineTarget): Promise<void> {
+  expect(t.reserved()).toEqual([]);
   const ledger = (await t.lease())?.ledger;
   expect(ledger).toMatchObject({ run: null, open: null });
 }
