@@ -76,7 +76,7 @@ function details(record: IncidentRecord, words: Pick<WordsContext, "slack">): Re
             : "Slack is not configured: approve with `nightshift run --approve`",
         }
       : {}),
-    ...(record.handOff === null ? {} : { hand_off: inert(record.handOff, 3000) }),
+    ...(record.handOff === null ? {} : { hand_off: list(record.handOff.split("\n"), 60) }),
     diagnosis: list(record.diagnosis?.headline ?? [], 4),
     more: (record.diagnosis?.details ?? [])
       .slice(0, 8)

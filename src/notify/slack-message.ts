@@ -143,7 +143,7 @@ function told(record: IncidentRecord, words: WordsContext): Block[] {
     blocks.push(section([`*${mrkdwn(record.plan.sentence, 400)}*`, ...planLines(record.plan)].join("\n")));
   }
   if (record.handOff !== null)
-    blocks.push(section(`To change elsewhere:\n\`\`\`${mrkdwn(record.handOff.replace(/`/g, "'"), 1500)}\`\`\``));
+    blocks.push(section(`To change elsewhere:\n\`\`\`${handOffLines(record.handOff)}\`\`\``));
   if (record.approvals.length > 0)
     blocks.push(context(`Approved by ${record.approvals.map((a) => mrkdwn(a.name, 60)).join(", ")}`));
   if (record.run) {
@@ -159,6 +159,12 @@ function told(record: IncidentRecord, words: WordsContext): Block[] {
   if (record.state === "held" && record.reason === "expired" && !record.resolved)
     blocks.push(actions(record, words, [["replan", "New plan", "primary"]]));
   return blocks;
+}
+
+/** Text to copy, line by line: inert text has no line breaks of its own. */
+function handOffLines(text: string): string {
+  const lines = text.split("\n").map((line) => mrkdwn(line.replace(/`/g, "'"), 300));
+  return lines.join("\n").slice(0, 2000);
 }
 
 function diagnosis(record: IncidentRecord): string {

@@ -150,6 +150,19 @@ describe("what people read", () => {
     );
   });
 
+  it("keeps the lines of what is to be changed elsewhere", () => {
+    const handOff = "git revert 1234\n  image: shop/cart:41\n<!channel>";
+    const r = { ...base(), state: "held" as const, reason: "owned-by-gitops" as const, handOff };
+
+    expect(JSON.stringify(incidentMessage(r, words).blocks)).toContain("git revert 1234\\n");
+    expect(JSON.stringify(incidentMessage(r, words).blocks)).not.toContain("<!channel>");
+    expect(pagerEvent(r, words).details["hand_off"]).toEqual([
+      "git revert 1234",
+      "  image: shop/cart:41",
+      "<!channel>",
+    ]);
+  });
+
   it("says verb, target, cost and expiry in an ask's first 120 characters", () => {
     const r = { ...base(), state: "waiting" as const };
     const text = incidentMessage(r, words).text.slice(0, 120);
