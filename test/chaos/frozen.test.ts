@@ -114,7 +114,8 @@ describe.skipIf(missing !== null)(`a worker stopped in time${missing === null ? 
       const woke = new Promise<void>((done) => (noticed = done));
       asked = async (hand, { bracket, name: about }) => {
         if (about !== name) return;
-        if (bracket === "answer" && hand === frozen) noticed();
+        // It sends what it was about to send, or looks again because its look is old by now.
+        if ((bracket === "answer" || bracket === "check") && hand === frozen) noticed();
         if (bracket !== "effect" || frozen !== null) return;
         frozen = hand;
         await hand.freeze();
@@ -131,7 +132,7 @@ describe.skipIf(missing !== null)(`a worker stopped in time${missing === null ? 
         (frozen as Hand | null)?.thaw();
         await woke;
 
-        expect(requests?.hits, "the woken worker did send its write").toBe(2);
+        expect([1, 2], "the woken worker sends its write once at most").toContain(requests?.hits);
         expect(effectsOn(name, of)).toBe(1);
         const after = await world.until("the woken worker to let go", async () => {
           const now = await ledgerOf(name);

@@ -9,12 +9,12 @@ import { freePort, until } from "../harness/processes.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** An image that `test/image/build` has just made; never looked for, so that an old one is not taken for this code's. */
-const tag = process.env["NIGHTSHIFT_IMAGE"] ?? "";
+const tag = process.env["IMAGE_UNDER_TEST"] ?? "";
 const missing =
   process.getuid?.() !== 0
     ? "needs root"
     : tag === ""
-      ? "no image: test/image/build . nightshift-test, then NIGHTSHIFT_IMAGE=nightshift-test"
+      ? "no image: test/image/build . nightshift-test, then IMAGE_UNDER_TEST=nightshift-test"
       : null;
 
 interface ImageConfig {
