@@ -140,7 +140,19 @@ describe.skipIf(missing !== null)(`a worker stopped in time${missing === null ? 
         });
         expect(after).toMatchObject({ ops: before.ops });
         expect(after.ends).toHaveLength(1);
-        expect(await end(name)).toMatchObject({ state: "remediated", rev: record.rev });
+        // A message or the resolved alert may come after the end and writes to the record too: neither changes the run.
+        const told = ({ state, reason, says, endedAt, run, page, timeline }: IncidentRecord) => {
+          return {
+            state,
+            reason,
+            says,
+            endedAt,
+            run,
+            page,
+            timeline: timeline.filter((line) => line.what !== "resolved"),
+          };
+        };
+        expect(told(await end(name))).toEqual(told(record));
         requests?.remove();
       } finally {
         (frozen as Hand | null)?.thaw();
