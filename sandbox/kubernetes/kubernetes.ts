@@ -110,7 +110,7 @@ export async function startKubernetes(options: KubernetesOptions = {}): Promise<
     kubectlConfig: (token = adminToken) => kubeconfigFor(`${url}${TOKEN_PATH}${token}`, token),
     seed: (object) => seed(world, object),
     get: (kind, namespace, name) => store.get(kindNamed(kind), namespace, name),
-    list: (kind, namespace) => store.list(kindNamed(kind), namespace),
+    list: (kind, namespace) => [...store.list(kindNamed(kind), namespace)],
     remove: (kind, namespace, name) => void store.remove(kindNamed(kind), namespace, name),
     grant: access.grant,
     revoke: access.revoke,

@@ -15,7 +15,9 @@ export interface Store {
   readonly version: number;
   get(kind: Kind, namespace: string, name: string): Raw | undefined;
   /** In the order of namespace and name. `at` serves the list as it was at that version. */
-  list(kind: Kind, namespace?: string, at?: number): Raw[];
+  list(kind: Kind, namespace?: string, at?: number): readonly Raw[];
+  /** Objects of a kind whose controller has this UID, in the order of namespace and name. */
+  ownedBy(kind: Kind, uid: string): readonly Raw[];
   getAt(kind: Kind, namespace: string, name: string, at: number): Raw | undefined;
   /** Adds or replaces; the stored copy carries the next version. Stored objects are never changed in place. */
   put(kind: Kind, object: Raw): Raw;
@@ -32,19 +34,63 @@ function keyOf(namespace: string, name: string): string {
   return `${namespace}/${name}`;
 }
 
+/** The objects of one kind, and the two orders in which controllers ask for them, each made when it is first asked for. */
+interface Table {
+  rows: Map<string, Raw>;
+  /** By namespace, sorted; "" for all. Forgotten with each change there. */
+  sorted: Map<string, Raw[]>;
+  /** By the controller's UID, then by key. */
+  owned: Map<string, Map<string, Raw>>;
+}
+
+const sortedBy = (rows: Iterable<[string, Raw]>) =>
+  [...rows].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, object]) => object);
+
+function controllerOf(object: Raw | undefined): string | undefined {
+  return ((object?.metadata.ownerReferences ?? []) as Raw[]).find((reference) => reference.controller)?.uid;
+}
+
 export function createStore(): Store {
-  const tables = new Map<string, Map<string, Raw>>();
+  const tables = new Map<string, Table>();
   const listeners = new Set<(change: Change) => void>();
   let history: Change[] = [];
   let oldest = FIRST_VERSION;
   let version = FIRST_VERSION;
 
-  function table(kind: Kind): Map<string, Raw> {
+  function table(kind: Kind): Table {
     const name = resourceName(kind);
     let found = tables.get(name);
     if (found === undefined) {
-      found = new Map();
+      found = { rows: new Map(), sorted: new Map(), owned: new Map() };
       tables.set(name, found);
+    }
+    return found;
+  }
+
+  /** The one place where a row changes. */
+  function setRow(of: Table, key: string, next: Raw | undefined): void {
+    const previous = of.rows.get(key);
+    if (next === undefined) of.rows.delete(key);
+    else of.rows.set(key, next);
+    of.sorted.delete("");
+    of.sorted.delete((next ?? previous)?.metadata.namespace ?? "");
+    const [left, joined] = [controllerOf(previous), controllerOf(next)];
+    if (left !== undefined && left !== joined) {
+      const own = of.owned.get(left);
+      own?.delete(key);
+      if (own?.size === 0) of.owned.delete(left);
+    }
+    if (joined === undefined || next === undefined) return;
+    const own = of.owned.get(joined) ?? new Map<string, Raw>();
+    of.owned.set(joined, own.set(key, next));
+  }
+
+  function sorted(of: Table, namespace: string): Raw[] {
+    let found = of.sorted.get(namespace);
+    if (found === undefined) {
+      const rows = [...of.rows].filter(([, row]) => namespace === "" || row.metadata.namespace === namespace);
+      found = sortedBy(rows);
+      of.sorted.set(namespace, found);
     }
     return found;
   }
@@ -61,7 +107,7 @@ export function createStore(): Store {
 
   /** The table as it was: later changes are taken back, newest first. */
   function tableAt(kind: Kind, at: number): Map<string, Raw> {
-    const rows = new Map(table(kind));
+    const rows = new Map(table(kind).rows);
     for (let i = history.length - 1; i >= 0; i -= 1) {
       const change = history[i];
       if (change === undefined || change.version <= at) break;
@@ -77,29 +123,27 @@ export function createStore(): Store {
     get version() {
       return version;
     },
-    get: (kind, namespace, name) => table(kind).get(keyOf(namespace, name)),
+    get: (kind, namespace, name) => table(kind).rows.get(keyOf(namespace, name)),
     getAt: (kind, namespace, name, at) => tableAt(kind, at).get(keyOf(namespace, name)),
     list(kind, namespace = "", at) {
-      const rows = at === undefined ? table(kind) : tableAt(kind, at);
-      return [...rows.entries()]
-        .filter(([, object]) => namespace === "" || object.metadata.namespace === namespace)
-        .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-        .map(([, object]) => object);
+      if (at === undefined) return sorted(table(kind), namespace);
+      return sortedBy(tableAt(kind, at)).filter((row) => namespace === "" || row.metadata.namespace === namespace);
     },
+    ownedBy: (kind, uid) => sortedBy(table(kind).owned.get(uid) ?? []),
     put(kind, object) {
       version += 1;
       const stored: Raw = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
       const key = keyOf(stored.metadata.namespace ?? "", stored.metadata.name);
-      const previous = table(kind).get(key) ?? null;
-      table(kind).set(key, stored);
+      const previous = table(kind).rows.get(key) ?? null;
+      setRow(table(kind), key, stored);
       record({ version, type: previous === null ? "ADDED" : "MODIFIED", kind, object: stored, previous });
       return stored;
     },
     remove(kind, namespace, name) {
-      const previous = table(kind).get(keyOf(namespace, name));
+      const previous = table(kind).rows.get(keyOf(namespace, name));
       if (previous === undefined) return undefined;
       version += 1;
-      table(kind).delete(keyOf(namespace, name));
+      setRow(table(kind), keyOf(namespace, name), undefined);
       const object = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(version) } };
       record({ version, type: "DELETED", kind, object, previous });
       return object;

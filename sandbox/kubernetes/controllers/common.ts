@@ -8,14 +8,8 @@ import type { World } from "../world.js";
 export const MANAGER = "kube-controller-manager";
 
 /** Objects of a kind whose controller is `owner`. */
-export function ownedBy(world: World, owner: Raw, kind: Kind): Raw[] {
-  return world.store
-    .list(kind, owner.metadata.namespace)
-    .filter((object) =>
-      ((object.metadata.ownerReferences ?? []) as Raw[]).some(
-        (reference) => reference.controller && reference.uid === owner.metadata.uid,
-      ),
-    );
+export function ownedBy(world: World, owner: Raw, kind: Kind): readonly Raw[] {
+  return world.store.ownedBy(kind, owner.metadata.uid);
 }
 
 /** Namespaces on their way out get nothing new. */

@@ -7,7 +7,7 @@ const REVISION = "deployment.kubernetes.io/revision";
 
 interface Input {
   deployment: Raw;
-  sets: Raw[];
+  sets: readonly Raw[];
   current: Raw | undefined;
   /** Whether the current ReplicaSet was made just now. */
   created: boolean;

@@ -79,7 +79,7 @@ function revisionOf(set: Raw): number {
   return Number(set.metadata.annotations?.[REVISION] ?? 0);
 }
 
-function maxRevision(sets: Raw[]): number {
+function maxRevision(sets: readonly Raw[]): number {
   return Math.max(0, ...sets.map(revisionOf));
 }
 
@@ -226,6 +226,6 @@ function cleanUp(world: World, deployment: Raw, old: Raw[]): void {
     remove(world, set);
 }
 
-export function sum(sets: Raw[], of: (set: Raw) => number): number {
+export function sum(sets: readonly Raw[], of: (set: Raw) => number): number {
   return sets.reduce((total, set) => total + of(set), 0);
 }
