@@ -28,11 +28,19 @@ export function candidates(policy: Policy, alertname: string): Candidate[] {
 function build(policy: Policy): Index {
   const named = new Map<string, Candidate[]>();
   const any: Candidate[] = [];
+  // Most rules have the same one matcher left: kept once, it stays in the processor's cache.
+  const once = new Map<Matcher | undefined, Matcher[]>();
+  const shared = (rest: Matcher[]) => {
+    if (rest.length > 1) return rest;
+    const known = once.get(rest[0]) ?? rest;
+    once.set(rest[0], known);
+    return known;
+  };
   for (const rule of policy.rules) {
     const exact = rule.match.find((m) => m.name === "alertname" && m.op === "=");
     if (exact === undefined) any.push({ rule, rest: rule.match });
     else {
-      const rest = rule.match.filter((m) => m !== exact);
+      const rest = shared(rule.match.filter((m) => m !== exact));
       named.set(exact.value, [...(named.get(exact.value) ?? []), { rule, rest }]);
     }
   }
