@@ -170,7 +170,7 @@ async function changeBefore(
 ): Promise<string | null> {
   if (live.kind !== "Deployment" || of.onset === null) return null;
   try {
-    const revisions = await revisionsOf(context.target, context.cluster);
+    const revisions = await revisionsOf(context.target, live, context.cluster);
     const current = currentOf(live, revisions);
     if (current === undefined || current.earlier.length > 0) return null;
     const before = of.onset - Date.parse(current.createdAt);

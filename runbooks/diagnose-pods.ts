@@ -13,6 +13,7 @@ import {
   span,
   type Target,
   z,
+  WARNINGS,
 } from "../src/runbook.js";
 
 /**
@@ -169,7 +170,7 @@ async function historyOf(
   of: { cluster: ClusterReader; notes: string[] },
 ): Promise<History> {
   try {
-    const revisions = await revisionsOf(target, of.cluster);
+    const revisions = await revisionsOf(target, deployment, of.cluster);
     return { revisions, current: currentOf(deployment, revisions) ?? revisions.at(-1) };
   } catch (error) {
     of.notes.push(`rollouts: ${messageOf(error)}`);
@@ -315,6 +316,7 @@ async function events(
       apiVersion: "v1",
       kind: "Event",
       namespace: target.namespace,
+      fieldSelector: WARNINGS,
     })) as (KubeObject & {
       involvedObject?: { uid?: string; name?: string };
       reason?: string;
@@ -326,9 +328,7 @@ async function events(
     })[];
     const at = (event: (typeof all)[number]) =>
       Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
-    const mine = all
-      .filter((event) => uids.has(event.involvedObject?.uid ?? "") && event.type !== "Normal")
-      .sort((a, b) => at(b) - at(a));
+    const mine = all.filter((event) => uids.has(event.involvedObject?.uid ?? "")).sort((a, b) => at(b) - at(a));
     const seen = new Set<string>();
     const lines: string[] = [];
     for (const event of mine) {

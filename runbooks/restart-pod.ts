@@ -60,7 +60,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const found = named(context, pods);
     if ("skip" in found) return found;
     const { pod } = found;
-    const refused = unfit(name, pod, { live, pods }) ?? (await couldNotStart(target, pod, cluster));
+    const refused = unfit(name, pod, { live, pods }) ?? (await couldNotStart(target, { pod, pods, cluster }));
     if (refused !== null) return refused;
 
     const ref = refTo(target, { name: pod.metadata.name, uid: pod.metadata.uid });
@@ -166,8 +166,12 @@ function unfit(name: string, pod: KubeObject, of: { live: KubeObject; pods: read
   return null;
 }
 
-async function couldNotStart(target: Target, pod: KubeObject, cluster: ClusterReader): Promise<Skip | null> {
-  const says = await wouldNotStart({ namespace: target.namespace, template: { spec: pod.spec }, cluster });
+async function couldNotStart(
+  target: Target,
+  of: { pod: KubeObject; pods: readonly KubeObject[]; cluster: ClusterReader },
+): Promise<Skip | null> {
+  const { pod, pods, cluster } = of;
+  const says = await wouldNotStart({ namespace: target.namespace, template: { spec: pod.spec }, pods, cluster });
   return says === null
     ? null
     : skip("would-not-start", `${nameOf(target)}: ${says}: what is stopped now would not come back`);

@@ -70,7 +70,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       ownedElsewhere(context) ??
       noPointInIt(name, live, pods) ??
       (await notDisrupted(target, { live, pods, cluster })) ??
-      (await couldNotStart(target, live, cluster));
+      (await couldNotStart(target, { live, pods, cluster }));
     if (refused !== null) return refused;
 
     const at = new Date(now).toISOString();
@@ -201,8 +201,12 @@ function surgesFirst(live: KubeObject): boolean {
   return (share ? Math.floor((wantedBy(live) * Number(share[1])) / 100) : Number(most)) === 0;
 }
 
-async function couldNotStart(target: Target, live: KubeObject, cluster: ClusterReader): Promise<Skip | null> {
-  const says = await wouldNotStart({ namespace: target.namespace, template: live.spec.template, cluster });
+async function couldNotStart(
+  target: Target,
+  of: { live: KubeObject; pods: readonly KubeObject[]; cluster: ClusterReader },
+): Promise<Skip | null> {
+  const { live, pods, cluster } = of;
+  const says = await wouldNotStart({ namespace: target.namespace, template: live.spec.template, pods, cluster });
   return says === null
     ? null
     : skip("would-not-start", `${nameOf(target)}: ${says}: what is stopped now would not come back`);
@@ -230,7 +234,8 @@ function restarted(template: KubeObject["spec"], at: string): KubeObject["spec"]
 async function restart(target: Target, facts: Facts, cluster: ClusterReader): Promise<Effect> {
   const now = await cluster.get(target);
   if (now !== null) {
-    const says = await wouldNotStart({ namespace: target.namespace, template: now.spec.template, cluster });
+    const pods = podsOf(target, now, cluster);
+    const says = await wouldNotStart({ namespace: target.namespace, template: now.spec.template, pods, cluster });
     if (says !== null) throw new ChangedWorld(`${nameOf(target)}: ${says}: what is stopped now would not come back`);
   }
   return {

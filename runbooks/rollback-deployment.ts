@@ -14,6 +14,7 @@ import {
   type KubeObject,
   type Look,
   nameOf,
+  podsOf,
   newestWriter,
   type PlanContext,
   type Ran,
@@ -27,6 +28,7 @@ import {
   templateDifferences,
   withoutHash,
   z,
+  WARNINGS,
 } from "../src/runbook.js";
 
 /**
@@ -80,7 +82,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
         "rollout-paused",
         `${name}: its rollout is paused by a person; resume it first with \`kubectl rollout resume\``,
       );
-    const revisions = await revisionsOf(target, cluster);
+    const revisions = await revisionsOf(target, deployment, cluster);
     const current = currentOf(deployment, revisions);
     if (current === undefined && revisions.length > 0)
       return skip(
@@ -120,7 +122,8 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     if (owned !== null) return owned;
 
     const template = await templateOf(target, to, cluster);
-    const refused = (await imageGone(target.namespace, template, cluster)) ?? migrated(name, deployment, template);
+    const refused =
+      (await imageGone({ target, deployment, template, cluster })) ?? migrated(name, deployment, template);
     if (refused !== null) return refused;
     const config = await configurationOf({
       target,
@@ -245,7 +248,12 @@ async function crashesIn(
 ): Promise<{ of(revision: Revision): number; notes: string[] }> {
   let events: KubeObject[];
   try {
-    events = await cluster.list({ apiVersion: "v1", kind: "Event", namespace: target.namespace });
+    events = await cluster.list({
+      apiVersion: "v1",
+      kind: "Event",
+      namespace: target.namespace,
+      fieldSelector: WARNINGS,
+    });
   } catch (error) {
     if ((error as { status?: unknown }).status !== 403) throw error;
     return { of: () => 0, notes: ["crashes of earlier revisions not checked: no right to list events"] };
@@ -294,8 +302,15 @@ async function templateOf(target: Target, revision: Revision, cluster: ClusterRe
   return withoutHash(set.spec?.template);
 }
 
-async function imageGone(namespace: string, template: KubeObject["spec"], cluster: ClusterReader) {
-  const says = await cannotPull({ namespace, template, cluster });
+async function imageGone(of: {
+  target: Target;
+  deployment: KubeObject;
+  template: KubeObject["spec"];
+  cluster: ClusterReader;
+}) {
+  const { target, template, cluster } = of;
+  const pods = podsOf(target, of.deployment, cluster);
+  const says = await cannotPull({ namespace: target.namespace, template, pods, cluster });
   return says === null ? null : skip("image-gone", `${says}, which the earlier revision needs: push it again first`);
 }
 

@@ -7,7 +7,7 @@ import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { type Ends, remediate } from "./pipeline-remediate.js";
+import { type Activity, type Ends, remediate } from "./pipeline-remediate.js";
 import { joinsStorm, type Storm, stormOf, stormWakes } from "./pipeline-storm.js";
 import { decide } from "./policy/decide.js";
 import { type Decision, type Rule, wakesPeople } from "./policy/policy.js";
@@ -90,6 +90,9 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
 
   // An outcome is recorded only after the target's Lease was read.
   const remedy = decision.runbook === null ? undefined : p.runbooks.get(decision.runbook);
+  // Asked while the Lease is read: neither waits for the other.
+  const activity = decision.decision === "remediate" && !record.resolved ? incidentActivity(p, record) : null;
+  activity?.catch(() => undefined);
   if (record.target !== null) {
     const lease = await p.leases.read(leaseName(record.cluster, record.target.uid));
     const run = lease?.ledger.run;
@@ -131,7 +134,7 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   return remediate(p, record, {
     decision,
     remedy,
-    activity: await incidentActivity(p, record),
+    activity: await (activity ?? incidentActivity(p, record)),
     diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
     held,
     suppressed,
@@ -237,10 +240,7 @@ async function diagnose(
 }
 
 /** Whether any firing alert of the incident is active at an Alertmanager now. */
-export async function incidentActivity(
-  p: PipelinePorts,
-  record: IncidentRecord,
-): Promise<"active" | "not-active" | "unknown"> {
+export async function incidentActivity(p: PipelinePorts, record: IncidentRecord): Promise<Activity> {
   if (p.alertmanagers === null) return "unknown";
   let unknown = false;
   for (const alert of record.alerts) {

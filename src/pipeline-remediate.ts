@@ -21,11 +21,14 @@ import { type AnyRemedy, isSkip, type Risk, type Target } from "./runbook.js";
 const DONE: JobEnd = { end: "done" };
 const WHO = "nightshift";
 
+/** Whether Alertmanager says that any of its alerts fires. */
+export type Activity = "active" | "not-active" | "unknown";
+
 /** What the caller has found out, and how it ends an incident. */
 export interface Ends {
   decision: Decision;
   remedy: AnyRemedy;
-  activity: "active" | "not-active" | "unknown";
+  activity: Activity;
   diagnose(reader: ClusterReader): Promise<void>;
   held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
   suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
@@ -135,7 +138,7 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       target,
       runbook: remedy,
       settings: rule.guards,
-      cluster: p.reader,
+      cluster: look,
       world: p.guardWorld(record, { plan, rule, remedy, target }),
       ownNamespace: p.settings.namespace,
       now: p.clock.now(),

@@ -26,6 +26,7 @@ export { noRoom } from "./kit/capacity.js";
 export { connectionsBorne } from "./kit/connections.js";
 export { budgetsOver, quorumLost } from "./kit/disruption.js";
 export { served } from "./kit/endpoints.js";
+export { WARNINGS } from "./kit/events.js";
 export { quantity } from "./kit/quantities.js";
 export { cpuSaturation, memorySaturation, one } from "./kit/saturation.js";
 export { cannotPull, wouldNotStart } from "./kit/startable.js";

@@ -49,6 +49,8 @@ interface Answer {
 
 const TIMEOUT_MS = 10_000;
 const PAGE = "500";
+/** A kind that the cluster does not serve is asked for again after this long: most have neither KEDA nor Argo Rollouts. */
+const ABSENT_MS = 10_000;
 /** One list may not grow past this many pages: 100,000 objects. */
 const MAX_PAGES = 200;
 
@@ -63,6 +65,9 @@ export async function createKubernetes(options: {
 }
 
 function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): KubernetesClient {
+  /** Paths of kinds that are not served, with when that was answered. */
+  const absent = new Map<string, number>();
+
   async function send(call: Call): Promise<Answer> {
     const { agent, headers } = await auth.present().catch((cause: unknown) => {
       throw new ClusterError(
@@ -159,6 +164,7 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
     async list(query: ListQuery) {
       const path = listPath(query.apiVersion, query.kind, query.namespace);
       if (path === null) throw new ClusterError(400, "BadRequest", `${query.kind}: no such kind is known here`);
+      if (clock.monotonic() - (absent.get(path) ?? Number.NEGATIVE_INFINITY) < ABSENT_MS) return [];
       const items: KubeObject[] = [];
       let next = "";
       for (let page = 0; page < MAX_PAGES; page += 1) {
@@ -174,7 +180,10 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
           },
         };
         const answer = await read(call);
-        if (answer.status === 404 && page === 0) return [];
+        if (answer.status === 404 && page === 0) {
+          absent.set(path, clock.monotonic());
+          return [];
+        }
         const list = objectOf(call, answer) as unknown as {
           items?: KubeObject[] | null;
           metadata: { continue?: string };

@@ -2,6 +2,7 @@
 import type { ClusterReader, KubeObject } from "../cluster.js";
 import { digestOf } from "../plan/digest.js";
 import type { Target } from "../target/target.js";
+import { selectorText } from "./workload.js";
 import { imagesText, withoutHash, withoutRestart } from "./templates.js";
 
 const REVISION = "deployment.kubernetes.io/revision";
@@ -25,8 +26,14 @@ export interface Revision {
 }
 
 /** Oldest number first. */
-export async function revisionsOf(target: Target, cluster: ClusterReader): Promise<Revision[]> {
-  const sets = await cluster.list({ apiVersion: "apps/v1", kind: "ReplicaSet", namespace: target.namespace });
+export async function revisionsOf(target: Target, deployment: KubeObject, cluster: ClusterReader): Promise<Revision[]> {
+  const labelSelector = selectorText(deployment);
+  const sets = await cluster.list({
+    apiVersion: "apps/v1",
+    kind: "ReplicaSet",
+    namespace: target.namespace,
+    ...(labelSelector === null ? {} : { labelSelector }),
+  });
   return sets
     .filter((set) => (set.metadata.ownerReferences ?? []).some((owner) => owner.uid === target.uid))
     .map((set) => ({

@@ -14,16 +14,22 @@ interface Named {
 export interface StartQuestion {
   namespace: string;
   template: KubeObject["spec"];
+  /** The workload's own pods, asked for meanwhile. */
+  pods: readonly KubeObject[] | Promise<readonly KubeObject[]>;
   cluster: ClusterReader;
 }
 
 /**
- * A sentence's end for a pod of the namespace that cannot pull an image of the template, else null. The registry itself
- * is not asked; a pod that fails to pull the very image is proof enough.
+ * A sentence's end for a pod that cannot pull an image of the template, else null: one of the workload's own, or any of
+ * the namespace that waits for its first start. The registry itself is not asked; such a pod is proof enough.
  */
 export async function cannotPull(q: StartQuestion): Promise<string | null> {
   const wanted = new Set(imageList(q.template));
-  for (const pod of await q.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: q.namespace })) {
+  const [own, waiting] = await Promise.all([
+    q.pods,
+    q.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: q.namespace, fieldSelector: "status.phase=Pending" }),
+  ]);
+  for (const pod of [...own, ...waiting]) {
     const specs = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])] as Named[];
     const statuses = [
       ...(pod.status?.initContainerStatuses ?? []),

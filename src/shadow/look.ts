@@ -26,7 +26,7 @@ export async function lookAt(target: Target, cluster: ClusterReader, now: number
   };
   sight.workload = workloadOf(live);
   sight.writes = writesOf(live.metadata.managedFields ?? []);
-  const revisions = target.kind === "Deployment" ? () => revisionsOf(target, cluster) : async () => [];
+  const revisions = target.kind === "Deployment" ? () => revisionsOf(target, live, cluster) : async () => [];
   sight.revisions = (await optional("ReplicaSets", [], revisions)).map((revision) => ({
     number: revision.number,
     earlier: revision.earlier,

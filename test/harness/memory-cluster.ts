@@ -91,7 +91,8 @@ export function memoryCluster(
           (o) =>
             o.kind === query.kind &&
             (query.namespace === "" || o.metadata.namespace === query.namespace) &&
-            selected(o, query.labelSelector),
+            selected(o, query.labelSelector) &&
+            fields(o, query.fieldSelector),
         ),
       );
     },
@@ -119,6 +120,20 @@ export function memoryCluster(
 }
 
 /** Equality-based label selectors, as far as the code under test uses them. */
+function fields(object: KubeObject, selector: string | undefined): boolean {
+  return (selector ?? "")
+    .split(",")
+    .filter(Boolean)
+    .every((part) => {
+      const [, field = "", sign, value] = /^([\w.]+)(!?=)(.*)$/.exec(part) ?? [];
+      if (sign === undefined) throw new Error(`a field selector that this cluster cannot read: ${part}`);
+      const found = field
+        .split(".")
+        .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], object);
+      return (String(found ?? "") === value) === (sign === "=");
+    });
+}
+
 function selected(object: KubeObject, selector: string | undefined): boolean {
   return (selector ?? "")
     .split(",")

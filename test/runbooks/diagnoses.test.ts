@@ -152,7 +152,12 @@ describe("diagnose-latency", () => {
     };
     const shop = stall({ more: platform });
     const live = await shop.cluster.get(shop.target);
-    shop.cluster.seed({ ...set, spec: { template: live?.spec.template } });
+    const labels = live?.spec.template.metadata.labels;
+    shop.cluster.seed({
+      ...set,
+      metadata: { ...(set.metadata as object), labels } as never,
+      spec: { template: live?.spec.template },
+    });
 
     const { headline } = await diagnose(latency, shop, { measured: signals });
     expect(headline[3]).toBe("revision 7 (registry.example/server:v3) was rolled out 3 min before it began");
