@@ -4,7 +4,7 @@
 export interface Figure {
   /** `cell/figure`, stable across versions. */
   name: string;
-  unit: "req/s" | "alerts/s" | "ms" | "ns" | "MiB" | "count" | "ms cpu" | "ratio";
+  unit: "req/s" | "alerts/s" | "runs/s" | "ms" | "ns" | "MiB" | "count" | "ms cpu" | "ratio";
   value: number;
   /** The bare minimum, measured in the same run. */
   floor?: number;

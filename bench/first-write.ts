@@ -3,15 +3,13 @@
  * fixed pace whatever the answers do. The floor runs in the same world at the same pace on targets of its own.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Pool } from "undici";
 import type { BarePathInput } from "./bare-path.js";
 import { serve, start } from "./child.js";
 import { type Figure, figure, quantile } from "./figures.js";
-import { alertOf, bodyOf } from "./payload.js";
-import { admin, createTargets, NAMESPACES, type TargetRef, targetsOf, watchFirstWrites } from "./targets.js";
-import { ALERT, MOST_TARGETS, policyOf, startWorld, TOKEN, type World } from "./world.js";
+import { firing, RESTART_RULE } from "./fire.js";
+import { NAMESPACES, prepare, type TargetRef, targetsOf, watchFirstWrites } from "./targets.js";
+import { MOST_TARGETS, policyOf, startWorld, type World } from "./world.js";
 
-const RULES = `  - { name: stuck, match: ['alertname="${ALERT}"'], runbook: restart-workload, autonomy: auto, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }`;
 /** A write that has not come after so long has not come. */
 const PATIENCE_MS = 30_000;
 
@@ -39,15 +37,13 @@ export async function firstWrite(options: FirstWriteOptions): Promise<Figure[]> 
 }
 
 async function oneRound(rate: number, options: FirstWriteOptions, into: { ours: Seen; floor: Seen }): Promise<void> {
-  const world = await startWorld({ policy: policyOf(NAMESPACES, RULES), cluster: options.cluster });
+  const world = await startWorld({ policy: policyOf(NAMESPACES, RESTART_RULE), cluster: options.cluster });
   const running: { stop(): Promise<unknown> }[] = [world];
   try {
-    const k = await admin(world.kubeconfig);
-    running.push({ stop: () => k.close() });
     const count = Math.min(options.targets, MOST_TARGETS);
     const [mine, bare] = [targetsOf("ours", count), targetsOf("bare", count)];
-    await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "nightshift" } }).catch(() => undefined);
-    await createTargets(k, [...mine, ...bare]);
+    const k = await prepare(world.kubeconfig, [...mine, ...bare]);
+    running.push({ stop: () => k.close() });
     const served = await serve(world.env);
     running.push(served);
     const input: BarePathInput = { socket: world.socket, kubeconfig: world.kubeconfig, namespace: "nightshift" };
@@ -72,24 +68,15 @@ function add(to: Seen, seen: Seen): void {
 
 async function send(world: World, of: { url: string; rate: number; targets: readonly TargetRef[] }): Promise<Seen> {
   const writes = await watchFirstWrites(world.kubeconfig);
-  const pool = new Pool(new URL(of.url).origin, { connections: 16 });
-  const headers = { "content-type": "application/json", authorization: `Bearer ${TOKEN}` };
+  const door = firing(world, of.url);
   const sent = new Map<string, number>();
   const began = performance.now();
   const posts: Promise<unknown>[] = [];
   for (const [i, target] of of.targets.entries()) {
     const wait = began + (i * 1000) / of.rate - performance.now();
     if (wait > 0) await sleep(wait);
-    const alert = alertOf({ alertname: ALERT, severity: "critical", ...target });
-    world.stand.fires(alert);
-    const body = bodyOf([alert], `{}:{name="${target.name}"}`);
     sent.set(`${target.namespace}/${target.name}`, performance.now());
-    posts.push(
-      pool.request({ method: "POST", path: "/webhooks/alertmanager", headers, body }).then(async (answer) => {
-        if (answer.statusCode !== 202) throw new Error(`a webhook was answered with ${answer.statusCode}`);
-        await answer.body.dump();
-      }),
-    );
+    posts.push(door.fire(target));
   }
   await Promise.all(posts);
   const last = performance.now();
@@ -97,7 +84,7 @@ async function send(world: World, of: { url: string; rate: number; targets: read
   while (performance.now() - last < PATIENCE_MS && waiting()) await sleep(50);
   // What follows the first write (the ledger, the first look) must not weigh on the next block.
   await sleep(300);
-  await Promise.all([pool.close(), writes.stop()]);
+  await Promise.all([door.close(), writes.stop()]);
   const times: number[] = [];
   let missing = 0;
   for (const [key, at] of sent) {

@@ -4,7 +4,10 @@ import { type CellResult, type Figure, tableOf } from "./figures.js";
 import { firstWrite } from "./first-write.js";
 import { ingest } from "./ingest.js";
 import { machine } from "./machine.js";
+import { journal } from "./journal.js";
 import { match } from "./match.js";
+import { resume } from "./resume.js";
+import { runs } from "./runs.js";
 import { startUp } from "./start.js";
 import { storm } from "./storm.js";
 
@@ -26,6 +29,9 @@ const cells: Record<string, () => Promise<Figure[]>> = {
         ? { rates: [20], rounds: 1, targets: 4, cluster }
         : { rates: [10, 100], rounds: cluster ? 1 : 3, targets: 90, cluster },
     ),
+  runs: () => runs(quick ? { workers: [1], targets: 4 } : { workers: [1, 2, 4], targets: 90 }),
+  resume: () => resume({ kills: quick ? 1 : 20 }),
+  journal: () => journal({ steps: quick ? 3 : 50, cluster }),
   match: () => match(quick ? { alerts: 2000, rounds: 1 } : { alerts: 200_000, rounds: 7 }),
   storm: () => storm(quick ? { webhooks: 30, alerts: 10, ms: 1500 } : { webhooks: 1000, alerts: 100, ms: 60_000 }),
   start: () => startUp(quick ? { rounds: 1, idleMs: 500 } : { rounds: 3, idleMs: 10_000 }),

@@ -21,7 +21,7 @@ export function targetsOf(prefix: string, count: number): TargetRef[] {
 }
 
 /** Creates them, one ready pod each, and waits until the cluster has settled. */
-export async function createTargets(k: KubernetesClient, targets: readonly TargetRef[]): Promise<void> {
+async function createTargets(k: KubernetesClient, targets: readonly TargetRef[]): Promise<void> {
   for (const name of NAMESPACES)
     await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name } }).catch(() => undefined);
   for (const { namespace, name } of targets) {
@@ -53,8 +53,45 @@ export async function createTargets(k: KubernetesClient, targets: readonly Targe
   );
 }
 
-export const admin = (kubeconfig: string): Promise<KubernetesClient> =>
+const admin = (kubeconfig: string): Promise<KubernetesClient> =>
   createKubernetes({ kubeconfig, clock: systemClock, fieldManager: "bench" });
+
+const RBAC = "rbac.authorization.k8s.io/v1";
+const HANDS = "nightshift-hands";
+
+/** The namespace of the Leases, rights for the hands where they run apart, and the targets, ready. The caller closes the client. */
+export async function prepare(kubeconfig: string, targets: readonly TargetRef[]): Promise<KubernetesClient> {
+  const k = await admin(kubeconfig);
+  await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "nightshift" } }).catch(() => undefined);
+  await allowHands(kubeconfig);
+  await createTargets(k, targets);
+  return k;
+}
+
+/** The product's own client knows no kinds of RBAC but bindings. */
+async function allowHands(kubeconfig: string): Promise<void> {
+  const auth = await loadAuth({ kubeconfig, clock: systemClock });
+  const { agent, headers } = await auth.present();
+  const rules = [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }];
+  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: HANDS };
+  const subjects = [{ kind: "ServiceAccount", namespace: "nightshift", name: HANDS }];
+  const role = { apiVersion: RBAC, kind: "ClusterRole", metadata: { name: HANDS }, rules };
+  const binding = { apiVersion: RBAC, kind: "ClusterRoleBinding", metadata: { name: HANDS }, roleRef, subjects };
+  for (const [plural, object] of [
+    ["clusterroles", role],
+    ["clusterrolebindings", binding],
+  ] as const) {
+    const answer = await request(`${auth.server}/apis/${RBAC}/${plural}`, {
+      dispatcher: agent,
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify(object),
+    });
+    if (answer.statusCode >= 300) throw new Error(`${object.kind}: ${answer.statusCode} ${await answer.body.text()}`);
+    await answer.body.dump();
+  }
+  await auth.close();
+}
 
 export interface FirstWrites {
   /** Milliseconds of performance.now(), by `namespace/name`. */

@@ -16,7 +16,7 @@ function bench(...args: string[]) {
 
 /** That it runs and says what it measured; the figures of so small counts mean nothing, and none is asserted. */
 describe("the benchmarks", () => {
-  it.each(["match", "storm", "first-write"])(
+  it.each(["match", "storm", "first-write", "runs", "resume", "journal"])(
     "%s runs with tiny counts and prints well-formed JSON",
     (cell) => {
       const { code, out, err } = bench("--quick", "--json", "--only", cell);
@@ -32,7 +32,7 @@ describe("the benchmarks", () => {
         expect(one.met === null, one.name).toBe(one.target === undefined);
         if (one.floor !== undefined && one.floor > 0) expect(one.ratio).toBeCloseTo(one.value / one.floor);
       }
-      expect(told.results[0]?.figures.length).toBeGreaterThan(2);
+      expect(told.results[0]?.figures.length).toBeGreaterThan(0);
     },
     120_000,
   );
@@ -41,6 +41,8 @@ describe("the benchmarks", () => {
     const { code, err } = bench("--only", "nothing");
 
     expect(code).toBe(2);
-    expect(err).toMatch(/no benchmark nothing; there are ingest, first-write, match, storm, start/);
+    expect(err).toMatch(
+      /no benchmark nothing; there are ingest, first-write, runs, resume, journal, match, storm, start/,
+    );
   });
 });

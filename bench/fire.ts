@@ -1,0 +1,30 @@
+/** An alert that fires: at Alertmanager's stand-in, and as a webhook that must be accepted. */
+import { Pool } from "undici";
+import { alertOf, bodyOf } from "./payload.js";
+import type { TargetRef } from "./targets.js";
+import { ALERT, TOKEN, type World } from "./world.js";
+
+/** The rule that acts alone on what `fire` sends, every guard asked. */
+export const RESTART_RULE = `  - { name: stuck, match: ['alertname="${ALERT}"'], runbook: restart-workload, autonomy: auto, target: { kind: Deployment, namespace: $labels.namespace, name: $labels.name } }`;
+
+export interface Firing {
+  /** Resolves when it was answered. Errors: Error for any answer but 202. */
+  fire(target: TargetRef): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function firing(world: World, url: string): Firing {
+  const pool = new Pool(new URL(url).origin, { connections: 16 });
+  const headers = { "content-type": "application/json", authorization: `Bearer ${TOKEN}` };
+  return {
+    async fire(target) {
+      const alert = alertOf({ alertname: ALERT, severity: "critical", ...target });
+      world.stand.fires(alert);
+      const body = bodyOf([alert], `{}:{name="${target.name}"}`);
+      const answer = await pool.request({ method: "POST", path: "/webhooks/alertmanager", headers, body });
+      await answer.body.dump();
+      if (answer.statusCode !== 202) throw new Error(`a webhook was answered with ${answer.statusCode}`);
+    },
+    close: () => pool.close(),
+  };
+}
