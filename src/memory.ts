@@ -16,10 +16,12 @@ import type { Transition } from "./record/transition.js";
 const COPY_MS = 15_000;
 /** One process sees to a loss at a time; a dead one is followed by another after this. */
 const CLAIM_MS = 30_000;
+/** After a sweep that did not succeed (an Alertmanager that does not answer) it is tried again. */
+const AGAIN_MS = 5_000;
 const WHO = "memory";
 
 export interface MemoryPorts {
-  facts: Pick<FactStore, "tick" | "beginEpoch" | "claimMemory">;
+  facts: Pick<FactStore, "tick" | "beginEpoch" | "claimMemory" | "releaseMemory">;
   copy: MemoryCopy;
   records: Pick<RecordStore, "attention" | "get">;
   transition: Transition;
@@ -41,6 +43,10 @@ export interface Memory {
 }
 
 export function createMemory(m: MemoryPorts): Memory {
+  const me = m.random(8);
+  let againAt = Number.NEGATIVE_INFINITY;
+  /** The loss that this process has paged. */
+  let paged = "";
   let known: StoreEpoch | null = null;
   let trusted = false;
   let copiedAt = Number.NEGATIVE_INFINITY;
@@ -69,12 +75,22 @@ export function createMemory(m: MemoryPorts): Memory {
     }
     if (seen === null && copy === null && known === null) {
       // The very first start. Of two processes one begins; the other finds it begun at its next look.
-      if (await m.facts.claimMemory(CLAIM_MS)) await begin();
+      await alone(begin);
       return;
     }
     trusted = false;
     m.metrics.memoryTrusted.set(0);
-    await settle(copy ?? known, seen);
+    if (m.clock.monotonic() >= againAt) await alone(() => settle(copy ?? known, seen));
+  }
+
+  /** One process at a time; the claim is given back, or a snapshot taken meanwhile would bring it back with the rest. */
+  async function alone(work: () => Promise<void>): Promise<void> {
+    if (!(await m.facts.claimMemory(me, CLAIM_MS))) return;
+    try {
+      await work();
+    } finally {
+      await m.facts.releaseMemory(me);
+    }
   }
 
   /** The copy follows from time to time; whoever is faster has written the same. */
@@ -95,25 +111,26 @@ export function createMemory(m: MemoryPorts): Memory {
   }
 
   async function settle(before: StoreEpoch | null, seen: StoreEpoch | null): Promise<void> {
-    if (!(await m.facts.claimMemory(CLAIM_MS))) return;
     const says =
       seen === null
         ? "Redis has forgotten everything: it was flushed or replaced"
         : `Redis is behind what was known of it (expected epoch ${before?.epoch ?? "none"} at ${before?.tick ?? 0} or later, found ${seen.epoch} at ${seen.tick}): it was restored or has lost its last writes`;
     m.log.error({ expected: before, found: seen }, says);
-    if (m.pager !== null) {
+    const key = `nightshift/data-loss/${before?.epoch ?? "unknown"}-${before?.tick ?? 0}`;
+    if (m.pager !== null && paged !== key) {
       const summary = `${says}. Alerts that were accepted and no longer fire may be forgotten; asks and runs are held. What still fires is read from Alertmanager again.`;
-      const key = `nightshift/data-loss/${before?.epoch ?? "unknown"}-${before?.tick ?? 0}`;
       await m.pager.send(directPage({ key, summary }, { url: m.url, now: m.clock.now() }));
       m.metrics.pages.inc({ result: "direct" });
+      paged = key;
     }
     // What the store has may be old: an ask that was answered since, a run that ended. A person looks at each.
     for (const id of await m.records.attention()) {
       const record = await m.records.get(id).catch(() => null);
       if (record !== null) await m.transition(id, { type: "memoryLost", says }, WHO);
     }
-    if (await m.sweep()) await begin();
-    else m.log.warn({}, "not everything could be swept after the loss: nothing is begun until it was");
+    if (await m.sweep()) return begin();
+    againAt = m.clock.monotonic() + AGAIN_MS;
+    m.log.warn({}, "not everything could be swept after the loss: nothing is begun until it was");
   }
 
   return { trusted: () => trusted, look };

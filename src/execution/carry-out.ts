@@ -56,6 +56,11 @@ export async function carryOut(
     const signal = AbortSignal.any([job.signal, held.signal]);
     try {
       return await underLease(e, { held, record, fenced, signal });
+    } catch (error) {
+      // Something could not be asked. The job comes back, perhaps to another worker, or not at all if Redis forgot it:
+      // nobody shall wait for a Lease that is held and not worked under. What is open in it stays, to be fenced and looked at.
+      await held.put((l) => l, true).catch(() => false);
+      throw error;
     } finally {
       held.stop();
     }

@@ -86,8 +86,10 @@ export interface FactStore {
   /** Counts on; null where no epoch was begun. */
   tick(): Promise<StoreEpoch | null>;
   beginEpoch(epoch: string): Promise<void>;
-  /** True for one caller until `forMs` have passed. */
-  claimMemory(forMs: number): Promise<boolean>;
+  /** True for one caller until `forMs` have passed, or until it gives the claim back. */
+  claimMemory(who: string, forMs: number): Promise<boolean>;
+  /** Gives it back; nothing where it is somebody else's by now. */
+  releaseMemory(who: string): Promise<void>;
   noteHeartbeat(rule: string, at: number): Promise<void>;
   heartbeats(): Promise<Record<string, number>>;
   /** A process says that it lives; gone `ttlMs` after its last word. */

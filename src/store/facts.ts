@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { StormMember } from "../record/incident.js";
 import type { DryRunAnswer, FactStore } from "../record/store.js";
 import { asking } from "./redis.js";
+import { createScript } from "./script.js";
 
 const DAY_S = 24 * 3600;
 /** As long as its record. */
@@ -29,7 +30,11 @@ return {epoch, tostring(redis.call('HINCRBY', KEYS[1], 'tick', 1))}
 `;
 
 /** Small shared facts in Redis: losing them costs a warning, never a second effect. */
+/** Takes a claim away only from whoever has it. */
+const RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
 export function createFactStore(redis: Redis, prefix: string): FactStore {
+  const release = createScript(redis, RELEASE);
   const key = (...parts: string[]) => [prefix, ...parts].join(":");
   return {
     async noteChange(fingerprint, change, at) {
@@ -117,9 +122,12 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
           .exec(),
       );
     },
-    async claimMemory(forMs) {
-      const claimed = await asking("claim the memory", () => redis.set(key("memory", "claim"), "1", "PX", forMs, "NX"));
+    async claimMemory(who, forMs) {
+      const claimed = await asking("claim the memory", () => redis.set(key("memory", "claim"), who, "PX", forMs, "NX"));
       return claimed === "OK";
+    },
+    async releaseMemory(who) {
+      await asking("give the claim back", () => release([key("memory", "claim")], [who]));
     },
     async noteHeartbeat(rule, at) {
       await asking("note a heartbeat", () => redis.hset(key("heartbeats"), rule, String(at)));

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UnavailableError } from "../../../src/errors.js";
 import { ClusterError, type ClusterWriter } from "../../../src/cluster.js";
 import { planOpKey } from "../../../src/execution/keys.js";
 import { type Bracket, brackets } from "../../../src/execution/ports.js";
@@ -525,6 +526,22 @@ describe("a person's abort", () => {
 
     expect(t.effects().size).toBe(0);
     expect(t.record()).toMatchObject({ state: "held", reason: "aborted" });
+  });
+});
+
+describe("a memory that cannot be asked", () => {
+  it("sends the job back, and the Lease is nobody's meanwhile: whoever has the job next need not wait (H42)", async () => {
+    const t = scene.target();
+    const a = t.worker("a");
+    a.ports.transition = async () => {
+      throw new UnavailableError("ERR_REDIS_UNREACHABLE", "Redis is away");
+    };
+
+    await expect(a.once()).rejects.toThrow("Redis is away");
+
+    expect((await t.lease())?.holder).toBe("");
+    await t.worker("b").finish();
+    expect([...t.effects()]).toEqual(STEPS.map((step) => [step, 1]));
   });
 });
 
