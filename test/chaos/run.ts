@@ -42,15 +42,18 @@ const options = command.opts<{
 const names = options.nemesis === undefined ? [...nemesisNames] : [options.nemesis];
 const seeds = Array.from({ length: options.seeds }, (_, index) => options.from + index);
 const tell = (text: string) => process.stderr.write(`${text}\n`);
+const halt = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => halt.abort());
 const all = await playAll({
   seeds,
+  halt: halt.signal,
   nemeses: names,
   lanes: options.lanes,
   onPlayed(one) {
     const wrong = one.checked.violations.length;
     if (options.json !== true)
       tell(
-        `seed ${one.seed} ${one.nemesis}: ${one.checked.effects} effects, rest after ${one.recoveryMs} ms, struck ${one.hits.join(" ")}; ${one.outcomes.join(", ")}; ${(one.tookMs / 1000).toFixed(1)} s${wrong > 0 ? `, ${wrong} VIOLATIONS` : ""}`,
+        `seed ${one.seed} ${one.nemesis}${one.beside}: ${one.checked.effects} effects, rest after ${one.recoveryMs} ms, struck ${one.hits.join(" ")}; ${one.outcomes.join(", ")}; ${(one.tookMs / 1000).toFixed(1)} s${wrong > 0 ? `, ${wrong} VIOLATIONS` : ""}`,
       );
     if (wrong > 0) tell(violationsOf(one));
   },
@@ -66,4 +69,5 @@ if (missed.length > 0)
   );
 process.stdout.write(`${JSON.stringify(report)}\n`);
 const violated = Object.values(report.violations).some((count) => count > 0);
-process.exitCode = violated || all.broke.length > 0 || (missed.length > 0 && options.few !== true) ? 1 : 0;
+process.exitCode =
+  violated || halt.signal.aborted || all.broke.length > 0 || (missed.length > 0 && options.few !== true) ? 1 : 0;

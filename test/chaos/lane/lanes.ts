@@ -12,6 +12,8 @@ export interface Playing {
   lanes: number;
   /** Another tree of the program that is played with. */
   root?: string;
+  /** No further seed is begun, and the lanes end at once. */
+  halt?: AbortSignal;
   /** Told of each seed when it has ended. */
   onPlayed?(played: Played): void;
 }
@@ -23,18 +25,20 @@ export interface AllPlayed {
 }
 
 export async function playAll(of: Playing): Promise<AllPlayed> {
+  const halted = () => of.halt?.aborted ?? false;
   const left = [...of.seeds];
   const played: Played[] = [];
   const broke: AllPlayed["broke"] = [];
 
   /** A lane that ends by itself takes its seed along; another is started for the rest. */
   async function lane(): Promise<void> {
-    while (left.length > 0) {
+    while (left.length > 0 && !halted()) {
       const child = fork(MAIN, [], {
         execArgv: ["--import", "tsx"],
         env: { ...process.env, ...(of.root === undefined ? {} : { CHAOS_ROOT: of.root }) },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });
+      of.halt?.addEventListener("abort", () => child.connected && child.disconnect());
       await answered(child, null);
       for (let seed = left.shift(); seed !== undefined; seed = left.shift()) {
         const answer = await answered(child, { seed, nemeses: of.nemeses });
@@ -43,6 +47,7 @@ export async function playAll(of: Playing): Promise<AllPlayed> {
           of.onPlayed?.(answer.played);
           continue;
         }
+        if (halted()) break;
         broke.push(answer !== null && "broke" in answer ? answer.broke : { seed, says: "its lane ended" });
         break;
       }

@@ -12,6 +12,8 @@ export type ToLane = { seed: number; nemeses: NemesisName[] } | { end: true };
 export interface Played {
   seed: number;
   nemesis: NemesisName;
+  /** The second fault and the workload beside the others, for people. */
+  beside: string;
   /** How each incident ended, for people. */
   outcomes: string[];
   /** What was drawn, in one line. */
@@ -38,6 +40,7 @@ async function one(seed: number, nemeses: NemesisName[]): Promise<void> {
     played: {
       seed,
       nemesis: story.nemesis,
+      beside: [story.second, story.extra?.what].map((one) => (one ? ` + ${one}` : "")).join(""),
       story: line,
       outcomes: outcomesOf(history),
       checked: check(history),
@@ -65,5 +68,7 @@ process.on("message", (message: ToLane) => {
     say({ broke: { seed, says: String((error as Error)?.stack ?? error) } }),
   );
 });
+// Ctrl-C reaches the whole group: the parent decides, and its end is the end of this.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
 process.on("disconnect", () => void Promise.allSettled([hosts.end(), redis.end()]).then(() => process.exit(0)));
 say({ ready: true });

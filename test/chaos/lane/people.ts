@@ -37,7 +37,7 @@ export interface People {
   fire(one: Played): Promise<void>;
   /** Whether an ask about the subject stands in Slack. */
   asked(one: Played): Promise<boolean>;
-  /** Presses yes on the newest ask of the subject, as its story says; false while there is none. */
+  /** Presses yes, or what its story says, on the newest ask of the subject, as its story says; false while there is none. */
   answer(one: Played): Promise<boolean>;
   /** From now on this subject's asks are answered without being told. */
   attend(one: Played): void;
@@ -52,6 +52,7 @@ const PRESS_AGAIN_MS = 2500;
 export function startPeople(world: ChaosWorld): People {
   const attended = new Set<Played>();
   const ended = new Set<Played>();
+  const aborted = new Set<string>();
   const pressed = new Map<string, number>();
   const ready = new Map<string, number>();
   let under = 0;
@@ -130,14 +131,28 @@ export function startPeople(world: ChaosWorld): People {
       if (first && one.subject.stranger)
         await world.slack.press(message, "approve", { user: "U9", url }).catch(() => undefined);
       // Noted before it is sent: what happens because of it must come after it.
-      world.note({ kind: "click", at: Date.now(), answer: "approve", incident: id, nonce });
+      const says = one.subject.says === "deny" ? "deny" : "approve";
+      world.note({ kind: "click", at: Date.now(), answer: says, incident: id, nonce });
       const presses = Array.from({ length: one.subject.presses }, () =>
-        world.slack.press(message, "approve", { user: "U1", url }).catch(() => undefined),
+        world.slack.press(message, says, { user: "U1", url }).catch(() => undefined),
       );
       await Promise.race([Promise.all(presses), sleep(3000)]);
       return true;
     }
     return false;
+  }
+
+  /** Abort, as soon as the message of its run offers it. */
+  async function abort(one: Played): Promise<void> {
+    for (const incident of (await incidents(world)) ?? []) {
+      if (incident.state !== "running" || incident.target?.uid !== one.workload.uid || aborted.has(incident.id))
+        continue;
+      const message = world.slack.messages.find((each) => each.ts === incident.slack?.ts);
+      if (message === undefined || !buttons(message).some((button) => button["action_id"] === "abort")) continue;
+      aborted.add(incident.id);
+      world.note({ kind: "click", at: Date.now(), answer: "abort", incident: incident.id, nonce: "" });
+      await world.slack.press(message, "abort", { user: "U1", url: `${world.url}/slack/events` });
+    }
   }
 
   const looking = (async () => {
@@ -148,7 +163,10 @@ export function startPeople(world: ChaosWorld): People {
   })();
   const answering = (async () => {
     while (!stopped) {
-      for (const one of attended) await answer(one).catch(() => false);
+      for (const one of attended) {
+        await answer(one).catch(() => false);
+        if (one.subject.says === "abort") await abort(one).catch(() => undefined);
+      }
       await sleep(150);
     }
   })();

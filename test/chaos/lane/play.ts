@@ -10,7 +10,7 @@ import type { RedisVictim } from "./redis.js";
 import { awaitRest, endOf } from "./rest.js";
 import { createStage } from "./stage.js";
 import { forgets, strikes, type Striking } from "./strike.js";
-import { BUDGET, type ChaosWorld, HOSTILE, OWN, type Played, startChaosWorld } from "./world.js";
+import { budgetOf, type ChaosWorld, HOSTILE, OWN, type Played, startChaosWorld } from "./world.js";
 import { FLOOR } from "./workloads.js";
 
 const SWEEP_MS = 500;
@@ -79,12 +79,16 @@ interface Playing {
 async function strike(p: Playing): Promise<string[]> {
   const { story, world, people, lane } = p;
   const stage = createStage(world, lane.hosts);
-  const atDoor = world.played.filter(({ subject }) => DOORS.includes(subject.point));
-  const inRun = world.played.filter((one) => !atDoor.includes(one));
+  const cast = world.played.slice(0, story.subjects.length);
+  const extra = world.played[story.subjects.length];
+  const atDoor = cast.filter(({ subject }) => DOORS.includes(subject.point));
+  const inRun = cast.filter((one) => !atDoor.includes(one));
   const twice = story.nemesis === "kill-twice";
   stage.arm(new Map(inRun.map((one) => [one, twice ? story.firstDeath : one.subject.point])));
   for (const one of inRun) people.attend(one);
-  await Promise.all(inRun.map((one) => people.fire(one)));
+  if (extra !== undefined) people.attend(extra);
+  const early = story.extra?.what === "over-budget" ? [] : world.played.slice(story.subjects.length);
+  await Promise.all([...inRun, ...early].map((one) => people.fire(one)));
   if (inRun.length > 0 && story.lateness !== "early") lane.redis.snapshot();
   let there = await stage.all(REACH_MS);
   const doors = await openDoors(p, atDoor);
@@ -111,9 +115,14 @@ async function strike(p: Playing): Promise<string[]> {
   await strikes[story.nemesis](striking(there));
   if (forgets.has(story.nemesis))
     world.note({ kind: "nemesis", at: Date.now(), name: story.nemesis, what: "done", forgets: true });
+  if (story.second !== null) {
+    world.note({ kind: "nemesis", at: Date.now(), name: story.second, what: "a second fault", forgets: false });
+    await strikes[story.second](striking(there));
+  }
   for (const arrival of there.values()) arrival.go();
   await doors.closed;
   for (const one of atDoor) people.attend(one);
+  if (extra !== undefined && early.length === 0) await people.fire(extra);
   if (later.length > 0) {
     await awaitRest(world, people, REST_MS / 3);
     for (const act of later) await act();
@@ -160,7 +169,7 @@ function historyOf(story: Story, world: ChaosWorld, end: History["end"]): Histor
   return {
     seed: story.seed,
     own: OWN,
-    budget: BUDGET,
+    budget: budgetOf(story),
     hostile: [HOSTILE],
     targets: world.played.map(({ subject, workload, alert }) => ({
       name: subject.name,

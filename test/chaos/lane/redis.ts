@@ -1,9 +1,9 @@
 /** A real redis-server that is killed, frozen, emptied and set back; its socket stays the same. */
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { type EmbeddedRedis, startEmbeddedRedis } from "../../../src/store/embedded.js";
+import { scratch } from "./scratch.js";
 
 export interface RedisVictim {
   url: string;
@@ -20,7 +20,7 @@ export interface RedisVictim {
 }
 
 export async function startRedisVictim(): Promise<RedisVictim> {
-  const dir = mkdtempSync(join(tmpdir(), "chaos-redis-"));
+  const { dir, remove } = scratch("chaos-redis-");
   const data = join(dir, "redis", "appendonlydir");
   const copy = join(dir, "copy");
   let server: EmbeddedRedis = await startEmbeddedRedis(dir);
@@ -55,7 +55,7 @@ export async function startRedisVictim(): Promise<RedisVictim> {
     async end() {
       process.kill(server.pid, "SIGCONT");
       await server.stop();
-      rmSync(dir, { recursive: true, force: true });
+      remove();
     },
   };
 }

@@ -1,7 +1,6 @@
 /** Everything around Nightshift in one seed: cluster, Alertmanagers, Prometheus, Slack and PagerDuty, and what they saw. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { type PagerDutyStandIn, startPagerDuty } from "../../../sandbox/pagerduty/index.js";
@@ -13,6 +12,7 @@ import type { Step } from "../story/nemeses.js";
 import type { Story, Subject } from "../story/story.js";
 import { type AlertmanagerStandIn, type FiringAlert, startStandInAlertmanager } from "./alertmanagers.js";
 import { requestEvent, worthKeeping } from "./recorder.js";
+import { scratch } from "./scratch.js";
 import { isSick, seedWorkload, type Workload } from "./workloads.js";
 
 export const APPS = "shop";
@@ -55,7 +55,7 @@ export interface ChaosWorld {
 }
 
 export async function startChaosWorld(story: Story, of: { redisUrl: string; port: number }): Promise<ChaosWorld> {
-  const dir = mkdtempSync(join(tmpdir(), "chaos-world-"));
+  const { dir, remove } = scratch("chaos-world-");
   const url = `http://127.0.0.1:${of.port}`;
   const events: HistoryEvent[] = [];
   const note = (event: HistoryEvent) => {
@@ -83,8 +83,9 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
   const webhook = { webhook: `${url}/webhooks/alertmanager`, token: TOKEN, note };
   const a = await startStandInAlertmanager({ name: "a", ...webhook });
   const b = await startStandInAlertmanager({ name: "b", ...webhook });
+  const subjects = [...story.subjects, ...(story.extra === null ? [] : [story.extra.subject])];
   const workloads = await Promise.all(
-    story.subjects.map(({ name, step }) => seedWorkload(kubernetes, { namespace: APPS, name, step })),
+    subjects.map(({ name, step }) => seedWorkload(kubernetes, { namespace: APPS, name, step })),
   );
   const expr = "sum by (namespace, service) (errors:rate1m) / sum by (namespace, service) (requests:rate1m)";
   for (const name of Object.values(ALERTS)) prometheus.rules.push({ name, query: `${expr} > 0.05` });
@@ -96,7 +97,7 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
         }))
       : null,
   );
-  writeFileSync(join(dir, "policy.yaml"), policy());
+  writeFileSync(join(dir, "policy.yaml"), policy(budgetOf(story).effects));
   const env = {
     NIGHTSHIFT_POLICY: join(dir, "policy.yaml"),
     NIGHTSHIFT_HOST: "127.0.0.1",
@@ -128,14 +129,14 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
     url,
     events,
     note,
-    played: story.subjects.map((subject, index) => {
+    played: subjects.map((subject, index) => {
       const workload = workloads[index] as Workload;
       return { subject, workload, alert: alertsOf(subject, workload) };
     }),
     async stop() {
       await Promise.allSettled([a.stop(), b.stop(), human.close(), slack.stop(), pager.stop(), prometheus.stop()]);
       await kubernetes.stop();
-      rmSync(dir, { recursive: true, force: true });
+      remove();
     },
   };
 }
@@ -161,9 +162,12 @@ function alertsOf(subject: Subject, workload: Workload): Played["alert"] {
   };
 }
 
-export const BUDGET = { effects: 100, withinMs: 3600_000 };
+/** What may be done in an hour: enough for everything, or for those alone who come first. */
+export function budgetOf(story: Story): { effects: number; withinMs: number } {
+  return { effects: story.extra?.what === "over-budget" ? story.subjects.length : 100, withinMs: 3600_000 };
+}
 
-function policy(): string {
+function policy(perHour: number): string {
   const rules = Object.entries(ALERTS).flatMap(([step, alert]) =>
     // An eviction is never without a person's yes.
     (step === "evict" ? ["approve"] : ["auto", "approve"]).map((tier) => {
@@ -187,7 +191,7 @@ guards:
   rollback: { health: 1m }
   change: { deployAge: 0s, humanWrite: 0s }
   attempts: { flaps: 100/30m }
-  budget: { target: 100/1h, targetDay: 100/24h, namespace: 100/1h, cluster: 100/1h, atOnce: 100 }
+  budget: { target: 100/1h, targetDay: 100/24h, namespace: 100/1h, cluster: ${perHour}/1h, atOnce: 100 }
   storm: { workloads: 100 }
 verify: { samples: 2, every: 1s, bake: 0s }
 rules:

@@ -28,6 +28,15 @@ export interface Subject {
   /** How often the yes is pressed at once, and whether somebody who may not tries first. */
   presses: number;
   stranger: boolean;
+  /** What a person says to it: yes, no, or yes and then Abort as soon as it runs. */
+  says: "approve" | "deny" | "abort";
+}
+
+/** One workload more, which no cell is about. */
+export interface Extra {
+  /** Its ask is denied; its run is aborted; it comes when the budget is used up. */
+  what: "deny" | "abort" | "over-budget";
+  subject: Subject;
 }
 
 export interface Story {
@@ -43,7 +52,27 @@ export interface Story {
   lateness: "early" | "takeover" | "rest";
   /** Minutes by which the clocks of the front and of the two workers are off. */
   skewMinutes: [number, number, number];
+  extra: Extra | null;
+  /** A second fault, right after the first. */
+  second: NemesisName | null;
 }
+
+/** Faults of the processes and of Redis that may follow on any of `first`: nothing is forgotten by them. */
+const SECOND = {
+  first: [
+    "kill-hands",
+    "kill-twice",
+    "freeze-hands",
+    "stop-hands",
+    "lose-answer",
+    "refuse-answer",
+    "late-request",
+    "human-edit",
+    "human-revert",
+    "stale-reads",
+  ],
+  then: ["kill-front", "freeze-front", "restart-redis", "freeze-redis"],
+} as const satisfies Record<string, readonly NemesisName[]>;
 
 export function draw(seed: number, names: readonly NemesisName[] = nemesisNames): Story {
   const random = randomOf(seed);
@@ -63,7 +92,19 @@ export function draw(seed: number, names: readonly NemesisName[] = nemesisNames)
     skewMinutes: skewed
       ? [random.pick([-10, 0, 10]), random.pick([-10, -2, 2, 10]), random.pick([-10, 0, 2])]
       : [0, 0, 0],
+    extra: random.chance(0.4) ? extraOf(random, first) : null,
+    second:
+      (SECOND.first as readonly NemesisName[]).includes(nemesis) && random.chance(0.3)
+        ? random.pick(SECOND.then)
+        : null,
   };
+}
+
+function extraOf(random: Random, cell: Cell): Extra {
+  const what = random.pick(["deny", "abort", "over-budget"] as const);
+  const subject = subjectOf(random, { ...cell, step: random.pick(["restart", "scale"] as const), point: "done" }, 3);
+  const says = what === "over-budget" ? "approve" : what;
+  return { what, subject: { ...subject, autonomy: what === "deny" ? "approve" : "auto", says } };
 }
 
 const NAMES = ["cart", "stock", "mail"] as const;
@@ -82,6 +123,7 @@ function subjectOf(random: Random, cell: Cell, index: number): Subject {
     lagMs: cell.nemesis === "lagging-alertmanager" ? random.whole(1000, 2500) : random.whole(0, 300),
     presses: random.whole(1, 2),
     stranger: random.chance(0.3),
+    says: "approve",
   };
 }
 
