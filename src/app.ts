@@ -330,6 +330,7 @@ async function start(
   tasks.every(options.sweepMs ?? SWEEP_MS, "what people did", () => readShadows(ports));
   if (writer) tasks.every(CONTROL_MS, "control", () => obeyControl({ control, leases, writer, clock, metrics }));
   const watch = createRedisWatch({
+    probe: () => facts.probe(),
     depth: () => producer.depth("alerts"),
     graceMs: options.redisGraceMs ?? REDIS_GRACE_MS,
     pager,
@@ -368,7 +369,7 @@ async function start(
   async function readiness(): Promise<string[]> {
     const out: string[] = [];
     if (redis.status !== "ready") out.push("Redis is not connected");
-    else await redis.ping().catch((error: unknown) => out.push(`Redis does not answer: ${messageOf(error)}`));
+    else await facts.probe().catch((error: unknown) => out.push(messageOf(error)));
     const found = await control.read();
     if (found.state === "unreadable") out.push(found.why);
     for (const consumer of consumers) if (!consumer.running()) out.push("a worker is not running");

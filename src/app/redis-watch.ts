@@ -24,12 +24,14 @@ export function rememberMissed(missed: Missed, policy: Policy, alerts: readonly 
     if (decision === "ignore" || (!wakesPeople(alert.labels) && decision !== "escalate")) continue;
     missed.set(
       dedupKeyOf(alert.groupKey, incidentId("", null, alert.identity)),
-      `${alertName(alert)} fires and could not be stored: Nightshift has no Redis and does nothing about it`,
+      `${alertName(alert)} fires and could not be stored: Nightshift can store nothing in Redis and does nothing about it`,
     );
   }
 }
 
 export interface RedisWatch {
+  /** Errors: UnavailableError where nothing can be stored, also for want of memory. */
+  probe(): Promise<void>;
   depth(): Promise<{ jobs: number }>;
   graceMs: number;
   pager: PagerPort | null;
@@ -45,6 +47,7 @@ export function createRedisWatch(w: RedisWatch): () => Promise<number> {
   let pagedAt = Number.NEGATIVE_INFINITY;
   return async () => {
     try {
+      await w.probe();
       const { jobs } = await w.depth();
       awaySince = null;
       pagedAt = Number.NEGATIVE_INFINITY;
@@ -55,7 +58,9 @@ export function createRedisWatch(w: RedisWatch): () => Promise<number> {
       awaySince ??= now;
       if (now - awaySince > w.graceMs && now - pagedAt > AGAIN_MS && w.pager !== null) {
         pagedAt = now;
-        const summary = `Nightshift has no Redis: alerts are refused with 503 and nothing is remediated. ${messageOf(error)}`;
+        const says = messageOf(error);
+        const full = /\bOOM\b/.test(says) ? " Raise its maxmemory, or remove what else fills it." : "";
+        const summary = `Nightshift can store nothing in Redis: alerts are refused with 503 and nothing is remediated. ${says}${full}`;
         const pages = [
           { key: "nightshift/redis-down", summary },
           ...[...w.missed].map(([key, says]) => ({ key, summary: says })),

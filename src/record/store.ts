@@ -83,6 +83,8 @@ export interface FactStore {
   /** The hands' answer about the plan with this nonce; null while there is none. */
   dryRun(nonce: string): Promise<DryRunAnswer | null>;
   noteDryRun(nonce: string, answer: DryRunAnswer): Promise<void>;
+  /** Writes a little, as a Redis that is full refuses and one that only reads does not notice. Errors: UnavailableError. */
+  probe(): Promise<void>;
   /** Counts on; null where no epoch was begun. */
   tick(): Promise<StoreEpoch | null>;
   beginEpoch(epoch: string): Promise<void>;

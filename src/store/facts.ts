@@ -122,6 +122,9 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
           .exec(),
       );
     },
+    async probe() {
+      await asking("store anything", () => redis.set(key("probe"), "1", "PX", 60_000));
+    },
     async claimMemory(who, forMs) {
       const claimed = await asking("claim the memory", () => redis.set(key("memory", "claim"), who, "PX", forMs, "NX"));
       return claimed === "OK";

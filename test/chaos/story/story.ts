@@ -58,7 +58,7 @@ export interface Story {
 }
 
 /** Faults of the processes and of Redis that may follow on any of `first`: nothing is forgotten by them. */
-const SECOND = {
+const PAIRS = {
   first: [
     "kill-hands",
     "kill-twice",
@@ -71,7 +71,7 @@ const SECOND = {
     "human-revert",
     "stale-reads",
   ],
-  then: ["kill-front", "freeze-front", "restart-redis", "freeze-redis"],
+  second: ["kill-front", "freeze-front", "restart-redis", "freeze-redis"],
 } as const satisfies Record<string, readonly NemesisName[]>;
 
 export function draw(seed: number, names: readonly NemesisName[] = nemesisNames): Story {
@@ -94,8 +94,8 @@ export function draw(seed: number, names: readonly NemesisName[] = nemesisNames)
       : [0, 0, 0],
     extra: random.chance(0.4) ? extraOf(random, first) : null,
     second:
-      (SECOND.first as readonly NemesisName[]).includes(nemesis) && random.chance(0.3)
-        ? random.pick(SECOND.then)
+      (PAIRS.first as readonly NemesisName[]).includes(nemesis) && random.chance(0.3)
+        ? random.pick(PAIRS.second)
         : null,
   };
 }
