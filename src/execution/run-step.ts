@@ -49,6 +49,8 @@ export interface Underway {
 const MAX_MOVED = 5;
 /** What was looked at longer ago is looked at again before anything is sent: the worker may have stood still since. */
 const LOOK_MS = 10_000;
+/** An eviction carries no resourceVersion that a fence or a pause could move: only a fresh look keeps it from being late. */
+const EVICT_LOOK_MS = 2_000;
 /** Status churn of a sick object is fought until this long after the step began. */
 const CHURN_MS = 60_000;
 
@@ -92,7 +94,7 @@ export async function runStep(
     await mustHold(held.put((ledger) => ({ ...ledger, run: ledger.run && { ...ledger.run, begun: true }, open })));
 
     await e.at("effect", about);
-    if (e.clock.monotonic() - looked > LOOK_MS) continue;
+    if (e.clock.monotonic() - looked > ("evict" in effect ? EVICT_LOOK_MS : LOOK_MS)) continue;
     const answer =
       "evict" in effect
         ? await evict(e, effect)

@@ -503,6 +503,38 @@ describe("an eviction", () => {
     const left = scene.kubernetes.get("Pod", "shop", "pod");
     expect(left === undefined || left.metadata.deletionTimestamp !== undefined).toBe(true);
   });
+
+  it("that was held up asks everything again before it is sent: nothing else would keep a paused one back (H46 I6)", async () => {
+    const t = scene.target();
+    const seeded = scene.kubernetes.seed({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "held-up", namespace: "shop" },
+      spec: { containers: [{ name: "main", image: "x" }] },
+    });
+    const ref = { apiVersion: "v1", kind: "Pod", namespace: "shop", name: "held-up", uid: String(seeded.metadata.uid) };
+    let paused = false;
+    const a = t.worker("a", {
+      check: () => (paused ? { reason: "paused", says: "stopped" } : null),
+      async at(bracket) {
+        if (bracket !== "effect") return;
+        paused = true;
+        await a.ports.clock.sleep(3000);
+      },
+    });
+    const remedy = a.ports.runbook("grow");
+    if (remedy?.kind !== "remedy") throw new Error("no remedy");
+    a.ports.runbook = () => ({
+      ...remedy,
+      async execute({ step }) {
+        await step("first", async () => ({ object: ref, evict: true, changed: () => null }));
+      },
+    });
+    await a.finish();
+
+    expect(scene.kubernetes.get("Pod", "shop", "held-up")?.metadata.deletionTimestamp).toBeUndefined();
+    expect(t.record()).toMatchObject({ state: "held", reason: "paused" });
+  });
 });
 
 describe("a person's abort", () => {
