@@ -244,14 +244,19 @@ async function send(e: EnginePorts, effect: PatchEffect, patch: JsonPatchOp[]): 
   }
 }
 
-/** A pod that is gone, or another one of its name by now, has left: 404 and 409 are what was wanted. */
+/** A pod that is gone, is going, or is another one of its name by now has left; a 409 alone does not say so. */
 async function evict(e: EnginePorts, effect: EvictEffect): Promise<Answer> {
   try {
     await e.writer.evict(effect.object, { timeoutMs: e.effectTimeoutMs });
     return { kind: "applied" };
   } catch (error) {
     if (!(error instanceof ClusterError)) throw error;
-    if (error.status === 404 || error.conflict) return { kind: "applied" };
+    if (error.status === 404 || error.conflict) {
+      const pod = await e.reader.get(effect.object);
+      const left =
+        pod === null || pod.metadata.uid !== effect.object.uid || pod.metadata.deletionTimestamp !== undefined;
+      return left ? { kind: "applied" } : { kind: "conflict" };
+    }
     if (error.status === 429) return { kind: "not-now", says: `the API server answered: ${error.message}` };
     if (error.status === 500)
       return {

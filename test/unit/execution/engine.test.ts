@@ -488,6 +488,28 @@ describe("an operation's key", () => {
 });
 
 describe("an eviction", () => {
+  const seedPod = (name: string) => {
+    const spec = { containers: [{ name: "main", image: "x" }] };
+    const seeded = scene.kubernetes.seed({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: "shop" },
+      spec,
+    });
+    return { apiVersion: "v1", kind: "Pod", namespace: "shop", name, uid: String(seeded.metadata.uid) };
+  };
+  /** Its plan's first step is the eviction, and there is no other. */
+  const evicts = ({ ports }: ReturnType<EngineTarget["worker"]>, object: ReturnType<typeof seedPod>) => {
+    const remedy = ports.runbook("grow");
+    if (remedy?.kind !== "remedy") throw new Error("no remedy");
+    ports.runbook = () => ({
+      ...remedy,
+      async execute({ step }) {
+        await step("first", async () => ({ object, evict: true, changed: () => null }));
+      },
+    });
+  };
+
   it("takes the pod that it names by its UID, or none (I1)", async () => {
     const seeded = scene.kubernetes.seed({
       apiVersion: "v1",
@@ -506,13 +528,7 @@ describe("an eviction", () => {
 
   it("that was held up asks everything again before it is sent: nothing else would keep a paused one back (H46 I6)", async () => {
     const t = scene.target();
-    const seeded = scene.kubernetes.seed({
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: { name: "held-up", namespace: "shop" },
-      spec: { containers: [{ name: "main", image: "x" }] },
-    });
-    const ref = { apiVersion: "v1", kind: "Pod", namespace: "shop", name: "held-up", uid: String(seeded.metadata.uid) };
+    const ref = seedPod("held-up");
     let paused = false;
     const a = t.worker("a", {
       check: () => (paused ? { reason: "paused", says: "stopped" } : null),
@@ -522,18 +538,29 @@ describe("an eviction", () => {
         await a.ports.clock.sleep(3000);
       },
     });
-    const remedy = a.ports.runbook("grow");
-    if (remedy?.kind !== "remedy") throw new Error("no remedy");
-    a.ports.runbook = () => ({
-      ...remedy,
-      async execute({ step }) {
-        await step("first", async () => ({ object: ref, evict: true, changed: () => null }));
-      },
-    });
+    evicts(a, ref);
     await a.finish();
 
     expect(scene.kubernetes.get("Pod", "shop", "held-up")?.metadata.deletionTimestamp).toBeUndefined();
     expect(t.record()).toMatchObject({ state: "held", reason: "paused" });
+  });
+
+  it("that is answered with 409 while the pod stays was not made: it is asked for again, once (I1)", async () => {
+    const t = scene.target();
+    const ref = seedPod("conflicting");
+    const refused = t.faults.add(
+      { ...t.match, resource: "pods", name: "conflicting", verb: "create" },
+      { do: "answer", status: 409, reason: "Conflict" },
+      1,
+    );
+    const a = t.worker("a");
+    evicts(a, ref);
+    await a.finish();
+
+    expect(refused.hits).toBe(1);
+    const pod = scene.kubernetes.get("Pod", "shop", "conflicting");
+    expect(pod === undefined || pod.metadata.deletionTimestamp !== undefined).toBe(true);
+    expect(t.record()).toMatchObject({ state: "remediated" });
   });
 });
 
