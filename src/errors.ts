@@ -17,6 +17,9 @@ export class NightshiftError extends Error {
 /** Trying again cannot help: bad input, a refused plan, a programming error. */
 export class TerminalError extends NightshiftError {}
 
+/** Written by a newer Nightshift that runs beside this one: left for it, whatever it is. */
+export class NewerError extends NightshiftError {}
+
 /** Something outside could not be reached or did not answer in time; trying again may help. */
 export class UnavailableError extends NightshiftError {}
 

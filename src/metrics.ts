@@ -9,7 +9,7 @@ export const clickResults = ["accepted", "refused"] as const;
 export const pageResults = ["sent", "failed", "direct"] as const;
 export const auditHeadResults = ["kept", "failed", "lost"] as const;
 export const queueNames = ["alerts", "runs", "notices"] as const;
-export const jobResults = ["done", "again", "retried", "failed"] as const;
+export const jobResults = ["done", "again", "retried", "failed", "newer"] as const;
 
 export type Metrics = ReturnType<typeof createMetrics>;
 

@@ -1,7 +1,7 @@
 /** Considers one open incident: match → resolve → diagnose → plan → guard → record. Part of the hall. */
 import { redact } from "./log.js";
 import { ClusterError, nameOf } from "./cluster.js";
-import { messageOf, UnavailableError } from "./errors.js";
+import { messageOf, NewerError, UnavailableError } from "./errors.js";
 import { leaseName, planOpKey } from "./execution/keys.js";
 import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
@@ -33,7 +33,7 @@ export async function considerIncident(p: PipelinePorts, incident: string): Prom
     return await considered(p, record);
   } catch (error) {
     // Something could not be asked, or went wrong. No outcome without the Lease; a passed deadline brings a person.
-    const asked = error instanceof ClusterError || error instanceof UnavailableError;
+    const asked = error instanceof ClusterError || error instanceof UnavailableError || error instanceof NewerError;
     if (asked) p.log.warn({ incident, error }, "could not be considered yet");
     else p.log.error({ incident, error }, "an incident could not be considered");
     if (p.clock.now() < record.deadline) return again(UNAVAILABLE_MS);

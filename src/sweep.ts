@@ -116,7 +116,7 @@ async function sweepRecord(p: SweepPorts, record: IncidentRecord): Promise<void>
 async function sweepLeases(p: SweepPorts): Promise<void> {
   // The front may not write Leases: the hands look after them.
   if (p.engine === null) return;
-  for (const lease of await p.leases.all()) {
+  for (const lease of await p.leases.all((error) => p.log.warn({ error }, "a Lease could not be swept"))) {
     const { run } = lease.ledger;
     if (run !== null && !(await p.holderLives(lease))) {
       const record = await p.records.get(run.incident);

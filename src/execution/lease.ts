@@ -5,9 +5,9 @@
 import { z } from "zod";
 import { type Clock, iso } from "../clock.js";
 import { ClusterError, type KubeObject, type ObjectRef, type OwnObjects } from "../cluster.js";
-import { TerminalError } from "../errors.js";
+import { NewerError, TerminalError } from "../errors.js";
 import type { Target } from "../target/target.js";
-import { emptyLedger, type Ledger } from "./ledger.js";
+import { emptyLedger, type Ledger, LEDGER_VERSION } from "./ledger.js";
 
 export const LEDGER_ANNOTATION = "nightshift.dev/ledger";
 export const TARGET_ANNOTATION = "nightshift.dev/target";
@@ -34,7 +34,7 @@ export interface LeaseView {
 }
 
 const ledgerSchema = z.object({
-  v: z.literal(1),
+  v: z.number().int().min(1).max(LEDGER_VERSION),
   run: z
     .object({
       id: z.string(),
@@ -71,8 +71,8 @@ const ledgerSchema = z.object({
 
 export interface LeaseStore {
   read(name: string): Promise<LeaseView | null>;
-  /** All target Leases, for the sweep. */
-  all(): Promise<LeaseView[]>;
+  /** All target Leases that can be read, for the sweep; each of the others is told to `unreadable`. */
+  all(unreadable: (error: Error) => void): Promise<LeaseView[]>;
   /**
    * Writes holder, token and ledger on the version of `view` (null: creates). The new view, or null when somebody else
    * was faster (409). Other errors: ClusterError.
@@ -99,13 +99,20 @@ export function createLeaseStore(
       const found = await objects.get(ref(name));
       return found === null ? null : viewOf(found);
     },
-    async all() {
+    async all(unreadable) {
       const found = await objects.list({
         ...LEASE,
         namespace,
         labelSelector: "app.kubernetes.io/component=target-lease",
       });
-      return found.map(viewOf);
+      return found.flatMap((lease) => {
+        try {
+          return [viewOf(lease)];
+        } catch (error) {
+          unreadable(error as Error);
+          return [];
+        }
+      });
     },
     async write(name, view, next) {
       const now = clock.now();
@@ -174,9 +181,15 @@ export function parseLedger(lease: string, text: string | undefined): Ledger {
   }
   const parsed = ledgerSchema.safeParse(value);
   if (!parsed.success) {
+    const v = (value as { v?: unknown } | null)?.v;
+    if (typeof v === "number" && v > LEDGER_VERSION)
+      throw new NewerError(
+        "ERR_LEDGER_VERSION",
+        `Lease ${lease}: its ledger has format ${v}, this version reads ${LEDGER_VERSION}: left for the newer one`,
+      );
     throw new TerminalError(
       "ERR_LEDGER_UNREADABLE",
-      `Lease ${lease}: its annotation ${LEDGER_ANNOTATION} is not a ledger of format 1; nothing is done about its target until a person mends or removes it`,
+      `Lease ${lease}: its annotation ${LEDGER_ANNOTATION} is not a ledger of format ${LEDGER_VERSION}; nothing is done about its target until a person mends or removes it`,
     );
   }
   return parsed.data;

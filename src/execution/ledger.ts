@@ -26,11 +26,14 @@ export interface LedgerOpen {
 }
 
 export interface Ledger {
-  v: 1;
+  v: number;
   run: LedgerRun | null;
   open: LedgerOpen | null;
   ops: { key: string; fingerprint: string; at: string }[];
   ends: { identity: string; run: string; outcome: string; at: string; told: boolean }[];
 }
 
-export const emptyLedger: Ledger = { v: 1, run: null, open: null, ops: [], ends: [] };
+/** Raised when a ledger of the old shape cannot be read by the new code. */
+export const LEDGER_VERSION = 1;
+
+export const emptyLedger: Ledger = { v: LEDGER_VERSION, run: null, open: null, ops: [], ends: [] };

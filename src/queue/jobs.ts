@@ -4,6 +4,8 @@ import { z } from "zod";
 /** Jobs carry a version; one of a newer version is left for the newer Nightshift. */
 export const JOB_VERSION = 1;
 
+const version = z.number().int().min(1).max(JOB_VERSION);
+
 const alert = z.object({
   identity: z.string(),
   fingerprint: z.string(),
@@ -34,24 +36,24 @@ const click = z.object({
 
 export const jobSchema = z.discriminatedUnion("kind", [
   z.object({
-    v: z.literal(JOB_VERSION),
+    v: version,
     kind: z.literal("webhook"),
     alerts: z.array(alert),
     truncated: z.number(),
     groupKey: z.string().nullable(),
   }),
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("consider"), incident: z.string() }),
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("expire"), incident: z.string(), nonce: z.string() }),
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("click"), click }),
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("carryOut"), incident: z.string() }),
+  z.object({ v: version, kind: z.literal("consider"), incident: z.string() }),
+  z.object({ v: version, kind: z.literal("expire"), incident: z.string(), nonce: z.string() }),
+  z.object({ v: version, kind: z.literal("click"), click }),
+  z.object({ v: version, kind: z.literal("carryOut"), incident: z.string() }),
   // The front may not write and asks the hands whether the API server would take this plan. Only ever tried, never done.
   z.object({
-    v: z.literal(JOB_VERSION),
+    v: version,
     kind: z.literal("dryRun"),
     incident: z.string(),
     plan: z.looseObject({ runbook: z.string(), nonce: z.string() }),
   }),
-  z.object({ v: z.literal(JOB_VERSION), kind: z.literal("tell"), incident: z.string() }),
+  z.object({ v: version, kind: z.literal("tell"), incident: z.string() }),
 ]);
 export type Job = z.infer<typeof jobSchema>;
 export type WebhookJob = Extract<Job, { kind: "webhook" }>;

@@ -8,11 +8,11 @@ import {
   Worker,
 } from "bullmq";
 import { type Clock, systemClock } from "../clock.js";
-import { messageOf, TerminalError, UnavailableError } from "../errors.js";
+import { messageOf, NewerError, TerminalError, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Metrics } from "../metrics.js";
 import { isPlainUrl, redisOptions } from "../store/redis.js";
-import { collapseKey, type Job, jobSchema, queueOf, type QueueName } from "./jobs.js";
+import { collapseKey, type Job, JOB_VERSION, jobSchema, queueOf, type QueueName } from "./jobs.js";
 
 /** BullMQ behind one face: the only file that imports it. It delivers at least once, and nothing relies on more. */
 
@@ -125,19 +125,24 @@ export interface Consumer {
 /** A killed worker's job runs elsewhere after about lock + 2 checks; safety does not rest on the lock, so it may be short. */
 const LOCK_MS = 3000;
 const STALLED_CHECK_MS = 1000;
-/** A job of a newer version is put back for this long. */
-const NEWER_MS = 30_000;
+/** What only a newer version can do is put back for this long; either may be the one to find it then. */
+const NEWER_MS = 5_000;
 
 export function createConsumer(name: QueueName, handle: Handler, options: WorkerOptions): Consumer {
   const { log, metrics } = options;
+  const forNewer = (job: BullJob, token: string | undefined, what: string) => {
+    metrics.jobs.inc({ queue: name, result: "newer" });
+    log.info({ queue: name, kind: job.name, what }, "left for the newer version that runs beside this one");
+    return putBack(job, token, NEWER_MS);
+  };
   const worker = new Worker(
     name,
     // BullMQ passes the signal only to functions that declare three plain parameters.
     async (job: BullJob, token: string | undefined, signal: AbortSignal | undefined) => {
       const parsed = jobSchema.safeParse(job.data);
       if (!parsed.success) {
-        if (typeof (job.data as { v?: unknown })?.v === "number" && (job.data as { v: number }).v > 1)
-          return putBack(job, token, NEWER_MS);
+        const v = (job.data as { v?: unknown } | null)?.v;
+        if (typeof v === "number" && v > JOB_VERSION) return forNewer(job, token, `a job of format ${v}`);
         metrics.jobs.inc({ queue: name, result: "failed" });
         throw new UnrecoverableError(`a ${job.name} job that this version cannot read`);
       }
@@ -148,6 +153,7 @@ export function createConsumer(name: QueueName, handle: Handler, options: Worker
         return await putBack(job, token, end.inMs);
       } catch (error) {
         if (error instanceof DelayedError || error instanceof WaitingError) throw error;
+        if (error instanceof NewerError) return forNewer(job, token, error.message);
         metrics.jobs.inc({ queue: name, result: error instanceof TerminalError ? "failed" : "retried" });
         log.warn(
           { queue: name, kind: job.name, incident: (job.data as { incident?: string }).incident, error },

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { RandomHex } from "../clock.js";
-import { TerminalError } from "../errors.js";
+import { NewerError } from "../errors.js";
 import { type IncidentRecord, isLive, RECORD_VERSION } from "../record/incident.js";
 import { sha256 } from "../plan/digest.js";
 import { entryText, TRAIL_LENGTH } from "../record/chain.js";
@@ -131,17 +131,23 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
     },
     async recent(limit) {
       const ids = await asking("list incidents", () => redis.zrevrange(key("recent"), 0, limit - 1));
-      const found = await Promise.all(ids.map(get));
+      // One that only a newer version can read is not shown; it hides no other.
+      const found = await Promise.all(ids.map((id) => get(id).catch(nullIfNewer)));
       return found.filter((record) => record !== null);
     },
   };
 }
 
-/** Refuses a record of a newer shape: the newer version will look after it. */
+function nullIfNewer(error: unknown): null {
+  if (error instanceof NewerError) return null;
+  throw error;
+}
+
+/** Refuses a record of a newer shape: the newer version will look after it. Errors: NewerError. */
 export function parseRecord(json: string): IncidentRecord {
   const record = JSON.parse(json) as IncidentRecord;
-  if (record.v !== RECORD_VERSION) {
-    throw new TerminalError(
+  if (record.v > RECORD_VERSION) {
+    throw new NewerError(
       "ERR_RECORD_VERSION",
       `incident ${record.id} has format ${record.v}, this version reads ${RECORD_VERSION}: left for the newer one`,
     );
