@@ -381,6 +381,25 @@ describe("the checker", () => {
     expect(check(lost)).toMatchObject({ violations: [], lost: 0, forgotten: 1 });
   });
 
+  it("passes a write that was told of before it was forgotten, and no other", () => {
+    const forgot: HistoryEvent = { kind: "nemesis", at: 200, name: "flush-redis", what: "FLUSHALL", forgets: true };
+    const told: HistoryEvent = {
+      kind: "slack",
+      at: 300,
+      method: "chat.update",
+      text: "Remediated: Deployment shop/cart",
+    };
+    const of = (events: HistoryEvent[]) => {
+      const whole = history([...good(), ...events]);
+      whole.end.incidents = [];
+      return check(whole).violations.map((violation) => violation.says);
+    };
+
+    expect(of([forgot, told])).toEqual([]);
+    expect(of([forgot])).toEqual(["cart was written to, and no incident or page says so"]);
+    expect(of([told]).join()).toMatch(/cart was written to/);
+  });
+
   it.each(rows)("reports $invariant when $what", ({ invariant, history: of, says }) => {
     const { violations } = check(of());
 

@@ -1,6 +1,6 @@
 /** Every accepted alert has exactly one ending, and somebody was brought where nothing could be done. Silence is a failure. */
 import { effectsOf } from "./effects.js";
-import type { History, HistoryEvent, IncidentSeen, Violation } from "./history.js";
+import type { History, HistoryEvent, IncidentSeen, RequestEvent, TargetSeen, Violation } from "./history.js";
 
 const OUTCOMES = ["remediated", "held", "suppressed"];
 
@@ -99,6 +99,19 @@ function toldRightly(history: History, incident: IncidentSeen): Violation[] {
   }
 }
 
+/** What was over, and told by page or message, when the store forgot it: nobody needs to hear of it again. */
+function toldBeforeTheLoss(history: History, effect: RequestEvent, target: TargetSeen): boolean {
+  const named = (text: string) => text.includes(`/${target.name}`);
+  return (
+    history.events.some((event) => event.kind === "nemesis" && event.forgets && event.at >= effect.done) &&
+    history.events.some(
+      (event) =>
+        (event.kind === "page" && event.action === "trigger" && named(event.summary)) ||
+        (event.kind === "slack" && /Remediated|A person is needed/.test(event.text) && named(event.text)),
+    )
+  );
+}
+
 /** What was written is told: an incident of that target that says so, or a page about the run. */
 function effectsTold(history: History): Violation[] {
   const out: Violation[] = [];
@@ -114,7 +127,9 @@ function effectsTold(history: History): Violation[] {
     const told =
       history.end.incidents.some(
         (incident) => incident.uid === target.uid && (incident.state === "remediated" || incident.state === "held"),
-      ) || history.events.some((page) => page.kind === "page" && page.key.startsWith("nightshift/ended-run/"));
+      ) ||
+      history.events.some((page) => page.kind === "page" && page.key.startsWith("nightshift/ended-run/")) ||
+      toldBeforeTheLoss(history, event, target);
     if (!told && history.end.outstanding === null)
       out.push({
         invariant: "I7",
