@@ -3,7 +3,7 @@
  * notice. Exit 1 when one survives. `--write` keeps the table in docs/mutations.md.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,6 +23,15 @@ const copy = mkdtempSync(join(tmpdir(), "mutation-"));
 execFileSync("git", ["worktree", "add", "--detach", "--quiet", join(copy, "tree")], { cwd: root });
 const tree = join(copy, "tree");
 symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
+// What tests start as a program is the safeguarded one; a copy, since a test may change it.
+cpSync(join(root, "dist"), join(tree, "dist"), { recursive: true });
+
+/** Nothing of it may stay behind, also on Ctrl-C. */
+process.once("exit", () => {
+  spawnSync("git", ["worktree", "remove", "--force", tree], { cwd: root });
+  rmSync(copy, { recursive: true, force: true });
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 
 interface Result {
   mutant: Mutant;
@@ -59,29 +68,26 @@ function redTests(tests: string[]): string[] {
   });
 }
 
+// A test that fails by itself notices nothing.
+const already = redTests([...new Set(chosen.flatMap((mutant) => mutant.tests))]);
+if (already.length > 0) throw new Error(`red with every safeguard in place:\n${already.join("\n")}`);
+
 const results: Result[] = [];
-try {
-  for (const mutant of chosen) {
-    const path = join(tree, mutant.file);
-    const before = readFileSync(path, "utf8");
-    if (before.split(mutant.find).length !== 2)
-      throw new Error(
-        `${mutant.file}: expected once, found ${before.split(mutant.find).length - 1} times: ${mutant.find}`,
-      );
-    writeFileSync(
-      path,
-      before.replace(mutant.find, () => mutant.put),
+for (const mutant of chosen) {
+  const path = join(tree, mutant.file);
+  const before = readFileSync(path, "utf8");
+  if (before.split(mutant.find).length !== 2)
+    throw new Error(
+      `${mutant.file}: expected once, found ${before.split(mutant.find).length - 1} times: ${mutant.find}`,
     );
-    const red = redTests(mutant.tests);
-    writeFileSync(path, before);
-    results.push({ mutant, red });
-    console.log(
-      `${red.length > 0 ? "red      " : "SURVIVED "} without ${mutant.without}${red[0] ? `: ${red[0]}` : ""}`,
-    );
-  }
-} finally {
-  execFileSync("git", ["worktree", "remove", "--force", tree], { cwd: root });
-  rmSync(copy, { recursive: true, force: true });
+  writeFileSync(
+    path,
+    before.replace(mutant.find, () => mutant.put),
+  );
+  const red = redTests(mutant.tests);
+  writeFileSync(path, before);
+  results.push({ mutant, red });
+  console.log(`${red.length > 0 ? "red      " : "SURVIVED "} without ${mutant.without}${red[0] ? `: ${red[0]}` : ""}`);
 }
 
 if (args.includes("--write")) writeFileSync(join(root, "docs/mutations.md"), page(results));
@@ -97,7 +103,10 @@ function page(of: Result[]): string {
     "<!-- Made by `npm run test:mutation -- --write`; not edited by hand. -->",
     "",
     "Each safeguard is taken away in a copy of the source; the test named is the first that then fails. The list of what is taken away is",
-    "[test/mutation/mutants.ts](../test/mutation/mutants.ts).",
+    `[test/mutation/mutants.ts](../test/mutation/mutants.ts). ${of.length} of them, ${of.filter(({ red }) => red.length > 0).length} noticed, on ${new Date().toISOString().slice(0, 10)}.`,
+    "",
+    "Not taken away here, since no line of code stands for them: the Lease being taken before the record moves (check `check-first` of",
+    "[the model](protocol/README.md)), and what belongs to runbooks that are not built yet (`pg_promote()`).",
     "",
     "| without | where | first test that goes red |",
     "|---|---|---|",

@@ -350,6 +350,18 @@ describe("an answer", () => {
     );
   });
 
+  it("that cannot be told any more is not asked about again by whoever comes after the one who said so (I1 I8)", async () => {
+    const t = scene.target();
+    await dies(t, "a", { bracket: "answer", step: "first" });
+    t.revert(true);
+    await dies(t, "b", { bracket: "copy" });
+    await t.worker("c").finish();
+
+    expect([...t.effects()]).toEqual([["first", 1]]);
+    expect(t.record()).toMatchObject({ state: "held", reason: "cannot-tell" });
+    await closed(t);
+  });
+
   it.each([500, 503, 504])("of %i whose change was not made: fenced, looked at and done once (I1)", async (status) => {
     const t = scene.target();
     t.faults.add(patch(t), { do: "answer", status }, 1);
@@ -601,6 +613,34 @@ describe("a memory that cannot be asked", () => {
     expect((await t.lease())?.holder).toBe("");
     await t.worker("b").finish();
     expect([...t.effects()]).toEqual(STEPS.map((step) => [step, 1]));
+  });
+});
+
+describe("a Lease that cannot be read", () => {
+  it("hides no other from whoever reads all of them (I7)", async () => {
+    const t = scene.target();
+    await t.worker("a").finish();
+    const lease = (name: string, ledger: object) => ({
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: {
+        name,
+        namespace: "nightshift",
+        labels: { "app.kubernetes.io/component": "target-lease" },
+        annotations: { "nightshift.dev/ledger": JSON.stringify(ledger) },
+      },
+    });
+    scene.kubernetes.seed(lease("nightshift-t-broken", { v: 1, run: "none" }));
+    scene.kubernetes.seed(lease("nightshift-t-newer", { v: 2 }));
+    const unreadable: string[] = [];
+    const all = await t.leases.all((error) => unreadable.push(error.message));
+    for (const name of ["broken", "newer"]) scene.kubernetes.remove("Lease", "nightshift", `nightshift-t-${name}`);
+
+    expect(all.map((view) => view.name)).toContain((await t.lease())?.name);
+    expect(unreadable.sort()).toEqual([
+      expect.stringMatching(/nightshift-t-broken: its annotation .* until a person mends or removes it/),
+      expect.stringMatching(/nightshift-t-newer: its ledger has format 2, this version reads 1/),
+    ]);
   });
 });
 
