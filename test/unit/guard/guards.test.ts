@@ -7,6 +7,7 @@ import { loadGuards, runGate } from "../../../src/guard/gate.js";
 import type { Guard, GuardContext } from "../../../src/guard/guard.js";
 import { firstToFail } from "../../../src/guard/storm.js";
 import { silentLog } from "../../../src/log.js";
+import { planDigest } from "../../../src/plan/plan.js";
 import { NOW, type Scene, scene, target } from "../../harness/guard-scene.js";
 
 const guards = await loadGuards();
@@ -417,6 +418,97 @@ const rows: Row[] = [
     when: "the control ConfigMap cannot be read",
     reason: "paused",
     change: ({ world }) => Object.assign(world, { control: async () => ({ state: "unreadable", why: "gone" }) }),
+  },
+  {
+    id: "G27 H50",
+    guard: "freshness",
+    when: "it was heard half a minute in the future",
+    reason: "stale",
+    change: ({ context }) => context.incident.alerts.forEach((a) => Object.assign(a, { lastSeen: NOW + MINUTE / 2 })),
+  },
+  {
+    id: "G02 H33",
+    guard: "live-precondition",
+    when: "the target is gone",
+    reason: "target-not-found",
+    change: ({ context }) => Object.assign(context.cluster, { get: async () => null }),
+  },
+  {
+    id: "G02 H33",
+    guard: "live-precondition",
+    when: "the target is being deleted",
+    reason: "changed-world",
+    change: ({ deployment }) => Object.assign(deployment.metadata, { deletionTimestamp: iso(NOW) }),
+  },
+  {
+    id: "G12",
+    guard: "change-in-flight",
+    when: "the target is gone",
+    reason: "target-not-found",
+    change: ({ context }) => Object.assign(context.cluster, { get: async () => null }),
+  },
+  {
+    id: "G12",
+    guard: "change-in-flight",
+    when: "it was created a minute ago, and settled since",
+    reason: "change-in-flight",
+    change: ({ deployment, context }) => {
+      Object.assign(deployment.metadata, { creationTimestamp: iso(NOW - MINUTE) });
+      Object.assign(deployment.status, { updatedReplicas: 3 });
+      Object.assign(context.plan, { facts: null });
+    },
+  },
+  {
+    id: "G06 H33",
+    guard: "one-target",
+    when: "its target has no UID",
+    reason: "too-many-targets",
+    change: ({ context }) => {
+      Object.assign(context, { target: { ...target, uid: "" } });
+      context.plan.changes.forEach((change) => Object.assign(change.object, { uid: "" }));
+      Object.assign(context.plan, { target: { ...target, uid: "" } });
+    },
+  },
+  {
+    id: "G06 H33",
+    guard: "one-target",
+    when: "the runbook does not act on its kind",
+    reason: "unsupported-kind",
+    change: ({ context }) => Object.assign(context.runbook, { kinds: ["StatefulSet"] }),
+  },
+  {
+    id: "G06 H33",
+    guard: "one-target",
+    when: "the plan is for another object of that name",
+    reason: "too-many-targets",
+    change: ({ context }) => Object.assign(context.plan, { target: { ...target, uid: "uid-before" } }),
+  },
+  {
+    id: "G19",
+    guard: "protected",
+    when: "the target is a node",
+    reason: "unsupported-kind",
+    change: ({ context }) => Object.assign(context, { target: { ...target, kind: "Node" } }),
+  },
+  {
+    id: "G15 H45",
+    guard: "approval",
+    at: "effect",
+    when: "the policy let it act alone when it was planned, and no longer does",
+    reason: "not-approved",
+    change: ({ context: { plan } }) => {
+      Object.assign(plan, { autonomy: "auto" });
+      Object.assign(plan, { digest: planDigest(plan) });
+    },
+  },
+  {
+    id: "G15 H45",
+    guard: "approval",
+    at: "effect",
+    when: "a yes came after the ask had expired",
+    reason: "not-approved",
+    change: ({ context }) =>
+      context.incident.approvals.forEach((a) => Object.assign(a, { at: context.plan.expiresAt + 1 })),
   },
 ];
 
