@@ -91,16 +91,24 @@ proctype Sender() {
   do :: deaths>0 -> deaths--; turn=1; goto dead
      :: losses>0 -> losses--; fence(); look(); goto dead                  /* no answer: fence, then look */
      :: arrived==sent && said==1 -> settle(DONE); goto dead
+#ifdef PROXY409
+     :: arrived<sent -> goto refused         /* answered by a proxy, the request still on its way */
+#endif
      :: arrived==sent && said==2 ->
-        if
-#ifndef TRUST_409
-        :: key -> settle(DONE)                                            /* sent twice: the other one was applied */
-#endif
-        :: atomic { !key && spec==0 -> on=rv; sent++; run Request(on) }   /* a new intent, on what is there now */
-        :: atomic { !key && spec!=0 -> settle(NOT) }
+refused:
 #ifdef TRUST_409
-        :: atomic { key -> settle(NOT) }
+        settle(NOT); goto dead;
 #endif
+        if :: key -> settle(DONE); goto dead                              /* sent twice: the other one was applied */
+           :: !key fi;
+        if                                                                /* looked at again before a new try */
+#ifndef NO_KEY_CHECK
+        :: atomic { key -> settle(DONE) }
+        :: atomic { !key && spec==0 -> on=rv; sent++; run Request(on) }   /* a new intent, on what is there now */
+#else
+        :: atomic { spec==0 -> on=rv; sent++; run Request(on) }
+#endif
+        :: spec!=0 -> fence(); look()
         fi; goto dead
   od;
 dead: skip }
@@ -117,7 +125,10 @@ proctype Other() {
 end_o: do :: others>0 -> others--; edited=1;
      if :: atomic { rv++ }                                                /* status */
         :: atomic { rv++; gen++; spec=2 }                                 /* an edit */
+        :: atomic { rv++; gen++; spec=0 }                                 /* the value put back, the notes left */
+#ifndef KEEPS
         :: atomic { rv++; gen++; key=0; spec=0; m_intent=0; m_void=1; m_count=1 } /* put back as it was before */
+#endif
      fi
   od }
 

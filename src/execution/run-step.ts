@@ -78,7 +78,14 @@ export async function runStep(
   for (;;) {
     if (run.signal.aborted) throw new Halt({ kind: "hand-over" });
     await e.at("check", about);
-    const { effect, live } = await checkAgain(e, run, prepare);
+    const { effect, live } = await checkAgain(e, run, { prepare, key });
+    if (lastOp(live) === key) {
+      // It was made after all, by a request that an answer had called refused; whatever became of the value since.
+      await mustHold(
+        held.put((l) => settledDone({ ...l, run: l.run && { ...l.run, begun: true } }, key, record, e.clock.now())),
+      );
+      return journal(e, run, name, "found done on the object");
+    }
     const looked = e.clock.monotonic();
     await reserve(e, run);
 
@@ -155,7 +162,7 @@ export async function runStep(
 async function checkAgain(
   e: EnginePorts,
   run: Underway,
-  prepare: () => Promise<Effect>,
+  of: { prepare: () => Promise<Effect>; key: string },
 ): Promise<{ effect: Effect; live: KubeObject }> {
   const { held, plan } = run;
   const now = await e.records.get(run.record.id);
@@ -184,7 +191,7 @@ async function checkAgain(
     });
   }
   // Both only read, so they go side by side; the target itself is read last, when both have said yes.
-  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy), prepare()]);
+  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy), of.prepare()]);
   if (checked.status === "rejected") throw checked.reason;
   const gate = checked.value;
   if (gate.held !== null)
@@ -205,7 +212,7 @@ async function checkAgain(
       trace: gate.trace,
     });
   }
-  const changed = effect.changed(live);
+  const changed = lastOp(live) === of.key ? null : effect.changed(live);
   if (changed !== null) throw new Halt({ kind: "changed-world", says: changed, trace: gate.trace });
   return { effect, live };
 }

@@ -133,6 +133,14 @@ const protocol: Mutant[] = [
     tests: ["test/chaos/crash.test.ts"],
   },
   {
+    without: "the key on the object being looked for before a new try",
+    keeps: "I1",
+    file: "src/execution/run-step.ts",
+    find: "    if (lastOp(live) === key) {",
+    put: '    if (lastOp(live) === "none") {',
+    tests: ENGINE,
+  },
+  {
     without: "an old look being repeated before the write",
     keeps: "I2",
     file: "src/execution/run-step.ts",

@@ -386,6 +386,34 @@ describe("an answer", () => {
     expect((await t.lease())?.ledger.ops).toHaveLength(2);
   });
 
+  it("of 409 by a proxy whose own request lands later, and a person sets the value back: not made again (I1)", async () => {
+    const t = scene.target();
+    const held = t.faults.add(patch(t), { do: "hold" }, 1);
+    let refused = 0;
+    const worker = t.worker("a", {
+      // A proxy of its own: it hands the first request on, and answers by itself before that arrives.
+      writer: (writer) => ({
+        ...writer,
+        async jsonPatch(...of) {
+          refused += 1;
+          if (refused > 1) return writer.jsonPatch(...of);
+          void writer.jsonPatch(...of).catch(() => undefined);
+          await held.met();
+          throw new ClusterError(409, "Conflict", "by the proxy");
+        },
+      }),
+      async at(bracket) {
+        // After the worker has looked for its key, and before it looks at the world again.
+        if (bracket !== "check" || refused !== 1) return;
+        await held.release();
+        t.revert();
+      },
+    });
+    await worker.finish();
+
+    expect(t.effects().get("first")).toBe(1);
+  });
+
   it("that never comes, while a pause is set: what happened stands in the ledger (I1 I6)", async () => {
     const t = scene.target();
     let paused = false;
