@@ -70,6 +70,7 @@ function world(of: {
   alive?: string[];
   active?: Alert[];
   after?: number;
+  pagerAway?: boolean;
 }) {
   const records = new Map((of.records ?? []).map((record) => [record.id, record]));
   const leases = of.leases ?? [];
@@ -93,7 +94,12 @@ function world(of: {
     settings: { url: "" },
     engine: {},
     policy: () => ({ rules: [] }),
-    pager: { send: async (event: { dedupKey: string }) => void pages.push(event.dedupKey) },
+    pager: {
+      async send(event: { dedupKey: string }) {
+        if (of.pagerAway) throw new Error("PagerDuty is away");
+        pages.push(event.dedupKey);
+      },
+    },
     facts: { heartbeats: async () => ({}) },
     records: {
       attention: async () => [...records.keys()],
@@ -223,6 +229,19 @@ describe("the sweep of Leases", () => {
     expect(w.lease()?.ledger.ends).toEqual([{ ...end, told: true }]);
     await w.round();
     expect(w.pages).toHaveLength(1);
+  });
+
+  it("notes no end as told that PagerDuty did not take (I7 H48)", async () => {
+    const end = {
+      identity: "gone@t",
+      run: "run-9",
+      outcome: "held(cannot-tell)",
+      at: "2026-11-24T03:00:00Z",
+      told: false,
+    };
+    const w = world({ leases: [lease({ ends: [end] }, { holder: "" })], pagerAway: true });
+    expect(await w.round()).toBe(false);
+    expect(w.lease()?.ledger.ends).toEqual([end]);
   });
 
   it("is not stopped by a Lease that cannot be read", async () => {

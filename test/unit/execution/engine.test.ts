@@ -350,6 +350,21 @@ describe("an answer", () => {
     );
   });
 
+  it("that was never looked at, and the object was made anew under its name: nobody can tell, and nothing is sent (I8 H33)", async () => {
+    const t = scene.target();
+    await dies(t, "a", { bracket: "answer", step: "first" });
+    const live = structuredClone(scene.kubernetes.get("Deployment", "shop", t.target.name)) as Record<string, any>;
+    scene.kubernetes.remove("Deployment", "shop", t.target.name);
+    scene.kubernetes.seed({
+      ...live,
+      metadata: { ...live["metadata"], uid: "another", annotations: {}, generation: 1 },
+    });
+    await t.worker("b").finish();
+
+    expect(t.effects().get("first")).toBe(1);
+    expect(t.record()).toMatchObject({ state: "held", reason: "cannot-tell", page: "wanted" });
+  });
+
   it("that cannot be told any more is not asked about again by whoever comes after the one who said so (I1 I8)", async () => {
     const t = scene.target();
     await dies(t, "a", { bracket: "answer", step: "first" });

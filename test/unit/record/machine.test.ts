@@ -90,6 +90,33 @@ describe("the record's life", () => {
     });
   });
 
+  it("starts nothing for an alert that no Alertmanager calls active any more (H37)", () => {
+    const quiet: Event = { type: "start", token: 1, run: "run-1", active: false };
+
+    expect(play(asked, yes, quiet)).toMatchObject({ state: "suppressed", reason: "not-active", run: null });
+  });
+
+  it("takes the approvals back with their plan (I3 H45)", () => {
+    const changed: Event = { type: "changedWorld", token: 1, says: "another replica count", guards: [] };
+    const fresh = { ...plan, nonce: "m".repeat(32) };
+
+    expect(play(asked, yes, start, changed)).toMatchObject({ state: "open", approvals: [], plan: null });
+    expect(play(asked, yes, start, changed, { ...asked, plan: fresh }, yes)).toMatchObject({
+      state: "waiting",
+      approvals: [],
+    });
+  });
+
+  it("wants the page of the hold although that of the ask was sent, and takes neither for the other (I7)", () => {
+    const held: Event = { type: "no", nonce: plan.nonce, says: "not now" };
+
+    expect(play(asked, held, { type: "paged", why: "ask" })).toMatchObject({ page: "wanted", pageWhy: "held" });
+    expect(play(asked, { type: "paged", why: "ask" }, held, { type: "paged", why: "held" })).toMatchObject({
+      page: "sent",
+      pageWhy: "held",
+    });
+  });
+
   it("starts nothing once every alert of it has resolved (H37)", () => {
     const resolved: Event = { type: "resolved", identity: alert.identity, endsAt: null, lastSeen: NOW };
 
