@@ -53,7 +53,8 @@ export async function runVerdict(v: VerifyPorts, record: IncidentRecord, remedy:
   const rule = v.policy().rules.find((r) => r.name === record.rule);
   if (run === null || rule === undefined)
     return { verdict: "inconclusive", says: "the rule behind this run is gone from the policy" };
-  const since = run.effectAt ?? run.startedAt;
+  // A clock that was set back since must not make a run wait for the time to come round again: its own looks are later.
+  const since = Math.min(run.effectAt ?? run.startedAt, ...run.looks.map((look) => look.at));
   const windows = await Promise.all(
     distinct(telling(record)).map((alert) => ruleWindowMs(alert, v.metrics).catch(() => 0)),
   );

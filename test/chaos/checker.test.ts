@@ -371,6 +371,15 @@ describe("the checker", () => {
     expect(check(woken).violations).toEqual([]);
   });
 
+  it("passes an eviction that arrives after a takeover, while its own intent stands, and no patch", () => {
+    const taken = lease(135, { ...intent("10"), holder: "b", token: 2 });
+    const late = (over: Parameters<typeof write>[1]) =>
+      check(doctored((e) => [...without(140)(e), taken, write(140, over)])).violations.map((one) => one.says);
+
+    expect(late({ subresource: "eviction", verb: "create", insists: UID })).toEqual([]);
+    expect(late({}).join()).toMatch(/its Lease had gone from token 1 to 2/);
+  });
+
   it("passes what was forgotten with the store and no longer fires, and counts it apart", () => {
     const lost = history([
       webhook(0),

@@ -129,10 +129,9 @@ export function fencedAndApproved(history: History): Violation[] {
         ({ lease }) => lease?.open?.key !== open.key || lease.open.resourceVersion !== open.resourceVersion,
       );
       const first = leases[since + 1];
-      if (
-        first?.lease?.token !== now?.lease?.token ||
-        (event.insists !== open.resourceVersion && event.insists !== uid)
-      )
+      // An eviction names one pod's UID: while its own intent stands, a late one takes that pod or nothing.
+      const moved = first?.lease?.token !== now?.lease?.token && event.subresource !== "eviction";
+      if (moved || (event.insists !== open.resourceVersion && event.insists !== uid))
         out.push({
           invariant: "I3",
           says: `${about(event)}: its Lease had gone from token ${first?.lease?.token} to ${now?.lease?.token} when it was written`,
