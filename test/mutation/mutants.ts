@@ -237,6 +237,14 @@ const protocol: Mutant[] = [
     tests: ["test/integration/versions.test.ts"],
   },
   {
+    without: "a clock that was set back being told by the run's own looks",
+    keeps: "H50",
+    file: "src/app/cluster-ports.ts",
+    find: "Math.min(run.effectAt ?? run.startedAt, ...run.looks.map((look) => look.at))",
+    put: "run.effectAt ?? run.startedAt",
+    tests: ["test/integration/clocks.test.ts"],
+  },
+  {
     without: "a full Redis being noticed",
     keeps: "H48",
     file: "src/app/redis-watch.ts",
