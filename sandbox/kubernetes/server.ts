@@ -1,11 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Person } from "./access.js";
 import { discover } from "./discovery.js";
-import { type ActiveFault, madeUp } from "./faults.js";
+import { withFault } from "./apply-fault.js";
 import { podLog } from "./pod-requests.js";
 import { answer, matcherOf, type Request } from "./requests.js";
 import { observed } from "./observe.js";
 import { routeOf, type Route } from "./route.js";
+import { send } from "./send.js";
 import { ApiError, badRequest, forbidden, unauthorized, unsupportedMediaType } from "./status.js";
 import { wantsTable } from "./tables.js";
 import { watch } from "./watch.js";
@@ -65,50 +66,8 @@ async function handle(world: World, http: Exchange): Promise<void> {
   const watching = observed(world, { response, route, user: person.user, url, body, fault });
   const act = () => watching.act(carryOut);
   if (active === null) return act()();
-  await withFault(world, response, { active, act });
+  await withFault(response, { active, act, sleep: (ms) => world.clock.sleep(ms) });
   watching.never(active.action.do === "answer" ? active.action.status : null);
-}
-
-/** Applies the request and hands back how to send the answer: a fault may come between. */
-type Act = () => () => void;
-
-async function withFault(world: World, response: ServerResponse, of: { active: ActiveFault; act: Act }): Promise<void> {
-  const { active, act } = of;
-  const { action } = active;
-  switch (action.do) {
-    case "delay":
-      await world.clock.sleep(action.ms);
-      return act()();
-    case "drop-before":
-      return void response.destroy();
-    case "drop-after":
-      try {
-        act();
-      } finally {
-        response.destroy();
-      }
-      return;
-    case "twice":
-      act();
-      return act()();
-    case "answer":
-      return send(
-        response,
-        action.status,
-        madeUp(action),
-        action.retryAfterSeconds === undefined ? {} : { "retry-after": String(action.retryAfterSeconds) },
-      );
-    case "hold":
-      await active.released;
-      try {
-        act()();
-      } finally {
-        active.applied();
-      }
-      return;
-    case "stale":
-      return act()();
-  }
 }
 
 function respond(
@@ -209,10 +168,4 @@ function sendDocument(response: ServerResponse, path: string): void {
   if (document !== null && typeof document !== "string") return send(response, 200, document);
   response.writeHead(document === null ? 404 : 200, { "content-type": "text/plain; charset=utf-8" });
   response.end(document ?? "404 page not found\n");
-}
-
-function send(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  if (response.destroyed) return;
-  response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(JSON.stringify(body));
 }

@@ -3,6 +3,7 @@
  * could not be played, or a cell was hit too rarely. The last line on stdout is the report as JSON.
  */
 import { Command, InvalidArgumentError } from "commander";
+import { planeMissing } from "../cluster/plane.js";
 import { playAll } from "./lane/lanes.js";
 import { reportOf, thin, violationsOf } from "./report.js";
 import { nemeses, nemesisNames, type NemesisName } from "./story/nemeses.js";
@@ -26,7 +27,8 @@ const command = new Command("chaos")
   .option("--seeds <n>", "how many seeds", whole, 20)
   .option("--from <n>", "the first seed", whole, 1)
   .option("--nemesis <name>", "one nemesis alone", nemesis)
-  .option("--lanes <n>", "how many are played side by side", whole, 4)
+  .option("--lanes <n>", "how many are played side by side: 4, 1 with --cluster", whole)
+  .option("--cluster", "on the real control plane of test/cluster, started for it, instead of the stand-in")
   .option("--few", "a small run: cells that were hit less than five times are no fault")
   .option("--json", "nothing but the report on stdout")
   .parse();
@@ -34,11 +36,16 @@ const options = command.opts<{
   seeds: number;
   from: number;
   nemesis?: NemesisName;
-  lanes: number;
+  lanes?: number;
+  cluster?: boolean;
   few?: boolean;
   json?: boolean;
 }>();
 
+if (options.cluster === true) {
+  const missing = planeMissing();
+  if (missing !== null) command.error(`error: --cluster: ${missing}`);
+}
 const names = options.nemesis === undefined ? [...nemesisNames] : [options.nemesis];
 const seeds = Array.from({ length: options.seeds }, (_, index) => options.from + index);
 const tell = (text: string) => process.stderr.write(`${text}\n`);
@@ -48,7 +55,8 @@ const all = await playAll({
   seeds,
   halt: halt.signal,
   nemeses: names,
-  lanes: options.lanes,
+  lanes: options.lanes ?? (options.cluster === true ? 1 : 4),
+  cluster: options.cluster === true,
   onPlayed(one) {
     const wrong = one.checked.violations.length;
     if (options.json !== true)

@@ -14,6 +14,12 @@ export interface RawAnswer {
   body: any;
 }
 
+export interface WatchEvent {
+  type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server sends
+  object: any;
+}
+
 export interface RawApi {
   server: string;
   agent: Agent;
@@ -22,6 +28,8 @@ export interface RawApi {
   mergePatch(path: string, body: unknown): Promise<number>;
   /** One request of any kind, as whoever the kubeconfig's token or certificate names. */
   ask(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<RawAnswer>;
+  /** Events after that version, until the API server ends the watch or `signal` says so. */
+  watch(path: string, resourceVersion: string, signal: AbortSignal): AsyncGenerator<WatchEvent>;
   close(): Promise<void>;
 }
 
@@ -66,12 +74,31 @@ export function rawApi(kubeconfig: string): RawApi {
     }
   }
 
+  async function* watch(path: string, resourceVersion: string, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+    const answer = await request(
+      `${server}${path}?watch=1&allowWatchBookmarks=true&resourceVersion=${resourceVersion}`,
+      {
+        dispatcher: agent,
+        headers: token === "" ? {} : { authorization: `Bearer ${token}` },
+        signal,
+        bodyTimeout: 0,
+      },
+    );
+    let left = "";
+    for await (const chunk of answer.body.setEncoding("utf8") as AsyncIterable<string>) {
+      const lines = (left + chunk).split("\n");
+      left = lines.pop() ?? "";
+      for (const line of lines) if (line !== "") yield JSON.parse(line) as WatchEvent;
+    }
+  }
+
   return {
     server,
     agent,
     token,
     mergePatch: async (path, body) => (await ask("PATCH", path, body)).status,
     ask,
+    watch,
     close: () => agent.destroy(),
   };
 }

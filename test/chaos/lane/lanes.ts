@@ -12,6 +12,8 @@ export interface Playing {
   lanes: number;
   /** Another tree of the program that is played with. */
   root?: string;
+  /** On a real control plane, one for each lane. */
+  cluster?: boolean;
   /** No further seed is begun, and the lanes end at once. */
   halt?: AbortSignal;
   /** Told of each seed when it has ended. */
@@ -35,7 +37,11 @@ export async function playAll(of: Playing): Promise<AllPlayed> {
     while (left.length > 0 && !halted()) {
       const child = fork(MAIN, [], {
         execArgv: ["--import", "tsx"],
-        env: { ...process.env, ...(of.root === undefined ? {} : { CHAOS_ROOT: of.root }) },
+        env: {
+          ...process.env,
+          ...(of.root === undefined ? {} : { CHAOS_ROOT: of.root }),
+          ...(of.cluster === true ? { CHAOS_CLUSTER: "1" } : {}),
+        },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });
       of.halt?.addEventListener("abort", () => child.connected && child.disconnect());

@@ -1,4 +1,5 @@
 /** One lane: a process that plays seeds one after the other and checks each; its parent names them. */
+import { startPlane } from "../../cluster/plane.js";
 import { check, type Checked } from "../checker/check.js";
 import type { History } from "../checker/history.js";
 import type { NemesisName } from "../story/nemeses.js";
@@ -28,12 +29,14 @@ export type FromLane = { played: Played } | { broke: { seed: number; says: strin
 
 const hosts = createHosts();
 const redis = await startRedisVictim();
+const plane = process.env["CHAOS_CLUSTER"] ? await startPlane() : null;
+const ended = () => Promise.allSettled([hosts.end(), redis.end(), plane?.stop()]);
 const say = (message: FromLane) => process.send?.(message);
 
 async function one(seed: number, nemeses: NemesisName[]): Promise<void> {
   const began = performance.now();
   const story = draw(seed, nemeses);
-  const { history, hits, recoveryMs } = await play({ hosts, redis }, story);
+  const { history, hits, recoveryMs } = await play({ hosts, redis, plane }, story);
   const { subjects, cells: _cells, ...rest } = story;
   const line = JSON.stringify({ ...rest, subjects });
   say({
@@ -60,7 +63,7 @@ function outcomesOf(history: History): string[] {
 
 process.on("message", (message: ToLane) => {
   if ("end" in message) {
-    void Promise.allSettled([hosts.end(), redis.end()]).then(() => process.exit(0));
+    void ended().then(() => process.exit(0));
     return;
   }
   const { seed, nemeses } = message;
@@ -70,5 +73,5 @@ process.on("message", (message: ToLane) => {
 });
 // Ctrl-C reaches the whole group: the parent decides, and its end is the end of this.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
-process.on("disconnect", () => void Promise.allSettled([hosts.end(), redis.end()]).then(() => process.exit(0)));
+process.on("disconnect", () => void ended().then(() => process.exit(0)));
 say({ ready: true });

@@ -94,7 +94,7 @@ export function startPeople(world: ChaosWorld): People {
 
   function look(): void {
     for (const { workload } of world.played) {
-      const live = world.kubernetes.get("Deployment", workload.namespace, workload.name);
+      const live = world.cluster.get("Deployment", workload.namespace, workload.name);
       const now = Number(live?.status?.readyReplicas ?? 0);
       if (ready.get(workload.uid) === now) continue;
       ready.set(workload.uid, now);
@@ -102,7 +102,7 @@ export function startPeople(world: ChaosWorld): People {
     }
     for (const one of world.played) {
       const fires = world.alertmanagers.a.active.has(one.alert.a.fingerprint);
-      if (!fires || ended.has(one) || isSick(world.kubernetes, one.workload)) continue;
+      if (!fires || ended.has(one) || isSick(world.cluster, one.workload)) continue;
       ended.add(one);
       void tellEnd(one);
     }

@@ -1,4 +1,5 @@
 /** Plays one seed's story: everything is set up, fires, is struck, heals, comes to rest; then what was seen is handed back. */
+import type { Plane } from "../../cluster/plane.js";
 import { freePort } from "../../harness/processes.js";
 import type { History } from "../checker/history.js";
 import { cellName, type Cell, type Point } from "../story/nemeses.js";
@@ -10,7 +11,8 @@ import type { RedisVictim } from "./redis.js";
 import { awaitRest, endOf } from "./rest.js";
 import { createStage } from "./stage.js";
 import { forgets, strikes, type Striking } from "./strike.js";
-import { budgetOf, type ChaosWorld, HOSTILE, OWN, type Played, startChaosWorld } from "./world.js";
+import { OWN } from "./cluster.js";
+import { budgetOf, type ChaosWorld, HOSTILE, type Played, startChaosWorld } from "./world.js";
 import { FLOOR } from "./workloads.js";
 
 const SWEEP_MS = 500;
@@ -30,12 +32,14 @@ export interface Result {
 export interface Lane {
   hosts: Hosts;
   redis: RedisVictim;
+  /** Null: on the stand-in. */
+  plane: Plane | null;
 }
 
 export async function play(lane: Lane, story: Story): Promise<Result> {
-  const { hosts, redis } = lane;
+  const { hosts, redis, plane } = lane;
   await redis.flush();
-  const world = await startChaosWorld(story, { redisUrl: redis.url, port: await freePort() });
+  const world = await startChaosWorld(story, { redisUrl: redis.url, port: await freePort(), plane });
   const people = startPeople(world);
   const start = (place: Place) =>
     hosts.start(place, {

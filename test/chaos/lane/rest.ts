@@ -2,7 +2,8 @@
 import type { History, IncidentSeen } from "../checker/history.js";
 import { acceptedAlerts, sameAlert } from "../checker/alerts.js";
 import { incidents, type People, type Told } from "./people.js";
-import { type ChaosWorld, OWN } from "./world.js";
+import { OWN } from "./cluster.js";
+import type { ChaosWorld } from "./world.js";
 
 const OUTCOMES = ["remediated", "held", "suppressed"];
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
@@ -37,7 +38,7 @@ export function outstanding(world: ChaosWorld, told: readonly Told[]): string | 
   const accepted = acceptedAlerts({ events: world.events } as History);
   const lost = accepted.find(({ identity }) => !known.some((one) => sameAlert(one, identity)));
   if (lost !== undefined && !forgot) return `${lost.identity} was accepted and is not known`;
-  for (const lease of world.kubernetes.list("Lease", OWN)) {
+  for (const lease of world.cluster.list("Lease", OWN)) {
     const text = lease.metadata.annotations?.["nightshift.dev/ledger"];
     if (text === undefined) continue;
     const ledger = JSON.parse(text) as { run: unknown; open: unknown; ends: { told: boolean }[] };
@@ -72,6 +73,7 @@ export async function endOf(world: ChaosWorld, left: string | null): Promise<His
       text: JSON.stringify([call.args["text"], call.args["blocks"]]),
     });
   const told = (await incidents(world)) ?? [];
+  await world.cluster.settled();
   return { outstanding: left, incidents: told.map(seen), firing: firingIdentities(world) };
 }
 

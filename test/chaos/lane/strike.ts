@@ -3,10 +3,11 @@ import type { Fault, FaultMatch } from "../../../sandbox/kubernetes/faults.js";
 import { until } from "../../harness/processes.js";
 import type { NemesisName } from "../story/nemeses.js";
 import type { Story } from "../story/story.js";
+import { ACCOUNT, APPS, OWN } from "./cluster.js";
 import type { Arrival, Hosts, Place } from "./hosts.js";
 import type { RedisVictim } from "./redis.js";
 import type { Stage } from "./stage.js";
-import { APPS, type ChaosWorld, OWN, type Played } from "./world.js";
+import type { ChaosWorld, Played } from "./world.js";
 import { humanEdit, humanRevert, isSettled } from "./workloads.js";
 
 export interface Striking {
@@ -28,7 +29,7 @@ const REDIS_FROZEN_MS = 2500;
 const TAKEOVER_MS = 12_000;
 /** Everybody obeys a pause within five seconds; then whoever was held goes on. */
 const PAUSE_MS = 5300;
-const ACCOUNT = "system:serviceaccount:nightshift:nightshift-hands";
+const HANDS = `${ACCOUNT}nightshift-hands`;
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
 type Strike = (s: Striking) => Promise<void>;
@@ -44,26 +45,26 @@ async function killAll(s: Striking, places: readonly Place[] = placesOf(s)): Pro
 }
 
 /** The next write of each subject's run. */
-function tamper(s: Striking, action: Parameters<ChaosWorld["kubernetes"]["faults"]["add"]>[1]): Map<Played, Fault> {
+function tamper(s: Striking, action: Parameters<ChaosWorld["cluster"]["faults"]["add"]>[1]): Map<Played, Fault> {
   const faults = new Map<Played, Fault>();
   for (const [one, arrival] of s.there) {
     const { workload } = one;
     const toLease: FaultMatch = {
       verb: ["create", "update"],
       resource: "leases",
-      user: ACCOUNT,
+      user: HANDS,
       body: (body) => JSON.stringify(body).includes(`\\"uid\\":\\"${workload.uid}\\"`),
     };
-    const toPod: FaultMatch = { verb: "create", resource: "pods", name: workload.pod.name, user: ACCOUNT };
+    const toPod: FaultMatch = { verb: "create", resource: "pods", name: workload.pod.name, user: HANDS };
     const toDeployment: FaultMatch = {
       verb: "patch",
       resource: "deployments",
       name: workload.name,
-      user: ACCOUNT,
+      user: HANDS,
       body: (body) => JSON.stringify(body).includes("nightshift.dev~1last-op"),
     };
     const match = arrival.bracket !== "effect" ? toLease : one.subject.step === "evict" ? toPod : toDeployment;
-    faults.set(one, s.world.kubernetes.faults.add(match, action, 1));
+    faults.set(one, s.world.cluster.faults.add(match, action, 1));
   }
   return faults;
 }
@@ -82,7 +83,7 @@ async function editAll(s: Striking): Promise<void> {
 async function settled(s: Striking): Promise<void> {
   for (const { subject, workload } of s.there.keys())
     if (subject.step !== "roll-back")
-      await until(`${workload.name} to settle`, async () => isSettled(s.world.kubernetes, workload), 10_000);
+      await until(`${workload.name} to settle`, async () => isSettled(s.world.cluster, workload), 10_000);
 }
 
 async function pause(s: Striking, on: boolean): Promise<void> {
@@ -165,8 +166,8 @@ export const strikes: Record<NemesisName, Strike> = {
   },
   async "stale-reads"(s) {
     const stale = [...s.there.keys()].map(({ workload }) =>
-      s.world.kubernetes.faults.add(
-        { verb: "get", resource: "deployments", name: workload.name, user: ACCOUNT },
+      s.world.cluster.faults.add(
+        { verb: "get", resource: "deployments", name: workload.name, user: HANDS },
         { do: "stale" },
         6,
       ),

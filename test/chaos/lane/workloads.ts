@@ -2,6 +2,7 @@
 import type { Raw } from "../../../sandbox/kubernetes/kinds.js";
 import type { Kubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { until } from "../../harness/processes.js";
+import type { RawApi } from "../../harness/raw-api.js";
 import type { Step } from "../story/nemeses.js";
 
 export const REPLICAS = 3;
@@ -10,14 +11,20 @@ export const FLOOR = 2;
 const HOUR_MS = 3600_000;
 const RESTARTED = "kubectl.kubernetes.io/restartedAt";
 
-export interface Workload {
+export interface WorkloadOf {
   namespace: string;
   name: string;
   step: Step;
+}
+
+export interface Workload extends WorkloadOf {
   uid: string;
   /** The pod that the alert names. */
   pod: { name: string; uid: string };
 }
+
+/** What can be looked at without asking. */
+export type Seen = Pick<Kubernetes, "get" | "list">;
 
 const ago = (ms: number) => `${new Date(Date.now() - ms).toISOString().slice(0, 19)}Z`;
 
@@ -30,25 +37,37 @@ function templateOf(name: string, tag: string): Raw {
   };
 }
 
-export async function seedWorkload(
-  k: Kubernetes,
-  of: { namespace: string; name: string; step: Step },
-): Promise<Workload> {
-  const { namespace, name, step } = of;
-  const labels = { app: name };
-  k.seed({
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { namespace, name },
-    spec: { selector: labels, ports: [{ port: 80 }] },
-  });
-  const spec = { replicas: REPLICAS, progressDeadlineSeconds: 600, selector: { matchLabels: labels } };
-  const created = k.seed({
+function serviceOf({ namespace, name }: WorkloadOf): Raw {
+  const spec = { selector: { app: name }, ports: [{ port: 80 }] };
+  return { apiVersion: "v1", kind: "Service", metadata: { namespace, name }, spec };
+}
+
+function deploymentOf({ namespace, name }: WorkloadOf): Raw {
+  return {
     apiVersion: "apps/v1",
     kind: "Deployment",
-    metadata: { namespace, name, creationTimestamp: ago(HOUR_MS) },
-    spec: { ...spec, template: templateOf(name, "good") },
-  });
+    metadata: { namespace, name },
+    spec: {
+      replicas: REPLICAS,
+      progressDeadlineSeconds: 600,
+      selector: { matchLabels: { app: name } },
+      template: templateOf(name, "good"),
+    },
+  };
+}
+
+/** The pod that the alert names. */
+function podOf(k: Seen, { namespace, name }: WorkloadOf): Workload["pod"] {
+  const [pod] = k.list("Pod", namespace).filter((one) => one.metadata.labels?.app === name);
+  return { name: pod?.metadata.name ?? "", uid: pod?.metadata.uid ?? "" };
+}
+
+/** Sick an hour after it was made, all at once: on the stand-in alone. */
+export async function seedWorkload(k: Kubernetes, of: WorkloadOf): Promise<Workload> {
+  const { namespace, name, step } = of;
+  k.seed(serviceOf(of));
+  const made = deploymentOf(of);
+  const created = k.seed({ ...made, metadata: { ...made.metadata, creationTimestamp: ago(HOUR_MS) } });
   const live = () => k.get("Deployment", namespace, name) as Raw;
   await until(`${name} to be ready`, async () => live().status?.readyReplicas === REPLICAS, 10_000);
   for (const set of k.list("ReplicaSet", namespace))
@@ -64,18 +83,34 @@ export async function seedWorkload(
     });
     await until(`the bad release of ${name}`, async () => (live().status?.unavailableReplicas ?? 0) > 0, 10_000);
   }
-  const [pod] = k.list("Pod", namespace).filter((one) => one.metadata.labels?.app === name);
-  return {
-    namespace,
-    name,
-    step,
-    uid: created.metadata.uid,
-    pod: { name: pod?.metadata.name ?? "", uid: pod?.metadata.uid ?? "" },
-  };
+  return { ...of, uid: created.metadata.uid, pod: podOf(k, of) };
+}
+
+/** The same on a real API server, by requests. Errors: Error with the answer. */
+export async function createWorkload(admin: RawApi, k: Seen, of: WorkloadOf): Promise<Workload> {
+  const { namespace, name, step } = of;
+  const path = `/apis/apps/v1/namespaces/${namespace}/deployments`;
+  for (const [at, object] of [
+    [`/api/v1/namespaces/${namespace}/services`, serviceOf(of)],
+    [path, deploymentOf(of)],
+  ] as const) {
+    const answer = await admin.ask("POST", at, object);
+    if (answer.status !== 201) throw new Error(`${object.kind} ${name}: ${answer.status} ${answer.body?.message}`);
+  }
+  const status = () => k.get("Deployment", namespace, name)?.status;
+  await until(`${name} to be ready`, async () => status()?.readyReplicas === REPLICAS, 60_000);
+  if (step === "roll-back") {
+    // Creation times have whole seconds: the bad release must be younger by one.
+    await new Promise((done) => setTimeout(done, 1100));
+    await admin.mergePatch(`${path}/${name}`, { spec: { template: templateOf(name, "crash") } });
+    await until(`the bad release of ${name}`, async () => (status()?.unavailableReplicas ?? 0) > 0, 60_000);
+  }
+  const live = k.get("Deployment", namespace, name) as Raw;
+  return { ...of, uid: live.metadata.uid, pod: podOf(k, of) };
 }
 
 /** Whether what its alert complains about is still so. */
-export function isSick(k: Kubernetes, of: Workload): boolean {
+export function isSick(k: Seen, of: Workload): boolean {
   const live = k.get("Deployment", of.namespace, of.name);
   const template = live?.spec?.template;
   switch (of.step) {
@@ -91,7 +126,7 @@ export function isSick(k: Kubernetes, of: Workload): boolean {
 }
 
 /** Whether the controllers have done what the spec says; a crashing release never settles. */
-export function isSettled(k: Kubernetes, of: Workload): boolean {
+export function isSettled(k: Seen, of: Workload): boolean {
   const { metadata, spec, status } = k.get("Deployment", of.namespace, of.name) as Raw;
   return (
     status?.observedGeneration === metadata.generation &&

@@ -2,28 +2,25 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/kubernetes.js";
 import { type PagerDutyStandIn, startPagerDuty } from "../../../sandbox/pagerduty/index.js";
 import { startPrometheusStandIn } from "../../../sandbox/prometheus/index.js";
 import { type SlackStandIn, startSlack } from "../../../sandbox/slack/index.js";
+import type { SeenRequest } from "../../../sandbox/kubernetes/world.js";
+import type { Plane } from "../../cluster/plane.js";
 import { rawApi, type RawApi } from "../../harness/raw-api.js";
 import type { HistoryEvent } from "../checker/history.js";
 import type { Step } from "../story/nemeses.js";
 import type { Story, Subject } from "../story/story.js";
 import { type AlertmanagerStandIn, type FiringAlert, startStandInAlertmanager } from "./alertmanagers.js";
+import { ACCOUNT, APPS, type LaneCluster, onPlane, OWN, standIn } from "./cluster.js";
 import { requestEvent, worthKeeping } from "./recorder.js";
 import { scratch } from "./scratch.js";
-import { isSick, seedWorkload, type Workload } from "./workloads.js";
+import { isSick, type Workload } from "./workloads.js";
 
-export const APPS = "shop";
-export const OWN = "nightshift";
 const TOKEN = "chaos-token";
 /** In a label and an annotation of every alert: must come out nowhere but as quoted text. */
 export const HOSTILE = "$(touch /tmp/pwned)";
 const MENTION = "<!channel>";
-const ACCOUNT = "system:serviceaccount:nightshift:";
-/** Divides the controllers' durations. */
-const SPEED = 20;
 
 const ALERTS: Record<Step, string> = {
   "roll-back": "HighErrorRate",
@@ -40,7 +37,7 @@ export interface Played {
 }
 
 export interface ChaosWorld {
-  kubernetes: Kubernetes;
+  cluster: LaneCluster;
   human: RawApi;
   pager: PagerDutyStandIn;
   slack: SlackStandIn;
@@ -54,28 +51,21 @@ export interface ChaosWorld {
   stop(): Promise<void>;
 }
 
-export async function startChaosWorld(story: Story, of: { redisUrl: string; port: number }): Promise<ChaosWorld> {
+export async function startChaosWorld(
+  story: Story,
+  of: { redisUrl: string; port: number; plane: Plane | null },
+): Promise<ChaosWorld> {
   const { dir, remove } = scratch("chaos-world-");
   const url = `http://127.0.0.1:${of.port}`;
   const events: HistoryEvent[] = [];
   const note = (event: HistoryEvent) => {
     if (worthKeeping(event)) events.push(event);
   };
-  const everything = [{ verbs: ["*"], groups: ["*"], resources: ["*"] }];
-  const identities = ["front", "hands"].map((name) => ({
-    token: name,
-    user: `${ACCOUNT}nightshift-${name}`,
-    rules: everything,
-  }));
-  const kubernetes = await startKubernetes({
-    speed: SPEED,
-    seed: String(story.seed),
-    namespaces: [OWN, APPS],
-    identities,
-    observe: (seen) => note(requestEvent(seen, (user) => user.startsWith(ACCOUNT))),
-  });
+  const observe = (seen: SeenRequest) => note(requestEvent(seen, (user) => user.startsWith(ACCOUNT)));
+  const clustered = { seed: story.seed, observe };
+  const cluster = of.plane === null ? await standIn(clustered) : await onPlane(of.plane, clustered);
   for (const name of ["admin", "front", "hands"])
-    writeFileSync(join(dir, name), kubernetes.kubeconfig(name === "admin" ? undefined : name));
+    writeFileSync(join(dir, name), cluster.kubeconfig(name === "admin" ? undefined : name));
   const human = rawApi(join(dir, "admin"));
   const pager = await startPagerDuty();
   const slack = await startSlack();
@@ -84,20 +74,18 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
   const a = await startStandInAlertmanager({ name: "a", ...webhook });
   const b = await startStandInAlertmanager({ name: "b", ...webhook });
   const subjects = [...story.subjects, ...(story.extra === null ? [] : [story.extra.subject])];
-  const workloads = await Promise.all(
-    subjects.map(({ name, step }) => seedWorkload(kubernetes, { namespace: APPS, name, step })),
-  );
+  const workloads = await Promise.all(subjects.map(({ name, step }) => cluster.build({ namespace: APPS, name, step })));
   const expr = "sum by (namespace, service) (errors:rate1m) / sum by (namespace, service) (requests:rate1m)";
   for (const name of Object.values(ALERTS)) prometheus.rules.push({ name, query: `${expr} > 0.05` });
   prometheus.answer((query) =>
     query.includes("errors:rate1m")
       ? workloads.map((one) => ({
           metric: { namespace: APPS, service: one.name },
-          value: isSick(kubernetes, one) ? 0.4 : 0,
+          value: isSick(cluster, one) ? 0.4 : 0,
         }))
       : null,
   );
-  writeFileSync(join(dir, "policy.yaml"), policy(budgetOf(story).effects));
+  writeFileSync(join(dir, "policy.yaml"), policy(budgetOf(story).effects, cluster.health));
   const env = {
     NIGHTSHIFT_POLICY: join(dir, "policy.yaml"),
     NIGHTSHIFT_HOST: "127.0.0.1",
@@ -117,7 +105,7 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
     SLACK_SIGNING_SECRET: "sandbox-signing-secret",
   };
   return {
-    kubernetes,
+    cluster,
     human,
     pager,
     slack,
@@ -135,7 +123,7 @@ export async function startChaosWorld(story: Story, of: { redisUrl: string; port
     }),
     async stop() {
       await Promise.allSettled([a.stop(), b.stop(), human.close(), slack.stop(), pager.stop(), prometheus.stop()]);
-      await kubernetes.stop();
+      await cluster.stop();
       remove();
     },
   };
@@ -167,7 +155,7 @@ export function budgetOf(story: Story): { effects: number; withinMs: number } {
   return { effects: story.extra?.what === "over-budget" ? story.subjects.length : 100, withinMs: 3600_000 };
 }
 
-function policy(perHour: number): string {
+function policy(perHour: number, health: string): string {
   const rules = Object.entries(ALERTS).flatMap(([step, alert]) =>
     // An eviction is never without a person's yes.
     (step === "evict" ? ["approve"] : ["auto", "approve"]).map((tier) => {
@@ -188,7 +176,7 @@ clusters: [{ name: test, namespaces: [${APPS}] }]
 defaults:
   approval: { from: ['slack-group:sre'], count: 1, expires: 10m }
 guards:
-  rollback: { health: 1m }
+  rollback: { health: ${health} }
   change: { deployAge: 0s, humanWrite: 0s }
   attempts: { flaps: 100/30m }
   budget: { target: 100/1h, targetDay: 100/24h, namespace: 100/1h, cluster: ${perHour}/1h, atOnce: 100 }
