@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { program } from "../../sandbox/processes.js";
+import { planeMissing } from "../cluster/plane.js";
 import { type Invariant, invariants } from "./checker/history.js";
 import { playAll } from "./lane/lanes.js";
 import { mutant } from "./mutant.js";
@@ -12,9 +13,15 @@ const missing = program("redis-server") === null ? "no redis-server on this mach
 const none = Object.fromEntries(invariants.map((name) => [name, 0])) as Record<Invariant, number>;
 /** Each a different nemesis. */
 const SEEDS = [3, 4, 9];
+/** `lose-answer` right after the write, `freeze-hands` right before it. */
+const ON_PLANE = [6, 9];
 
-async function played(seeds: readonly number[], nemeses: NemesisName[], root?: string) {
-  const all = await playAll({ seeds, nemeses, lanes: 2, ...(root === undefined ? {} : { root }) });
+async function played(
+  seeds: readonly number[],
+  nemeses: NemesisName[],
+  of: { root?: string; cluster?: boolean; lanes?: number } = {},
+) {
+  const all = await playAll({ seeds, nemeses, lanes: 2, ...of });
   const told = all.played.filter((one) => one.checked.violations.length > 0).map(violationsOf);
   return { report: reportOf(all, nemeses), told: told.join("\n"), broke: all.broke };
 }
@@ -58,7 +65,7 @@ describe.skipIf(missing !== null)(`chaos${missing === null ? "" : ` (not run: ${
       const atEffect = Array.from({ length: 30 }, (_, seed) => seed).filter((seed) =>
         draw(seed, ["lose-answer"]).cells.some((cell) => cell.point === "effect" && cell.step !== "evict"),
       );
-      const { report } = await played(atEffect.slice(0, 1), ["lose-answer"], blind.root);
+      const { report } = await played(atEffect.slice(0, 1), ["lose-answer"], { root: blind.root });
 
       expect(report.violations.I8).toBeGreaterThan(0);
     } finally {
@@ -66,3 +73,19 @@ describe.skipIf(missing !== null)(`chaos${missing === null ? "" : ` (not run: ${
     }
   }, 240_000);
 });
+
+const missingReal = missing ?? planeMissing();
+describe.skipIf(missingReal !== null)(
+  `chaos on a real control plane${missingReal === null ? "" : ` (not run: ${missingReal})`}`,
+  () => {
+    it("violates nothing when answers are lost and workers stand still (I1 I2 I3 I4 I6 I7 I8 I9 I10)", async () => {
+      const { report, told, broke } = await played(ON_PLANE, [...nemesisNames], { cluster: true, lanes: 1 });
+
+      expect(broke).toEqual([]);
+      expect(report.violations, told).toEqual(none);
+      expect(report).toMatchObject({ seeds: ON_PLANE.length, lost: 0, doubled: 0 });
+      // The relay counts: where it saw no effect at all there was nothing to judge.
+      expect(report.effects).toBeGreaterThanOrEqual(ON_PLANE.length);
+    }, 240_000);
+  },
+);
