@@ -5,6 +5,7 @@ import { createGuardWorld } from "./app/guard-world.js";
 import { createHandle } from "./app/handle.js";
 import { incidentSymptom, reserveBudget, runVerdict } from "./app/cluster-ports.js";
 import { openClients } from "./app/clients.js";
+import { createClocks } from "./app/clocks.js";
 import { createRedisWatch, type Missed, rememberMissed } from "./app/redis-watch.js";
 import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
@@ -47,6 +48,7 @@ import { createTransition } from "./record/transition.js";
 /** How often the hands say that they live; missed five times in a row they count as gone. */
 const PRESENT_MS = 500;
 const CONTROL_MS = 5000;
+const CLOCK_MS = 10_000;
 /** How often it is looked whether Redis still remembers. */
 const MEMORY_MS = 1000;
 const AUDIT_MS = 60_000;
@@ -182,6 +184,7 @@ async function start(
   };
   const symptom = (record: Parameters<typeof incidentSymptom>[1]) => incidentSymptom(verify, record);
   const writerAccount = `system:serviceaccount:${config.namespace}:nightshift-hands`;
+  const clocks = createClocks({ clock, reader, facts, log, metrics });
   const storm = createStormView({ cluster, reader, facts, policy: () => policy, clock });
   const world = {
     cluster,
@@ -192,6 +195,7 @@ async function start(
     control,
     facts,
     storm,
+    clock: () => clocks.verdict(),
     policy: () => policy,
     keys: () => secret.values(),
     symptom,
@@ -313,6 +317,7 @@ async function start(
     url: config.url,
   });
   const tasks = createTasks(clock, log);
+  await clocks.look();
   if (hands) await memory.look().catch((error: unknown) => log.warn({ error }, "the store could not be looked at yet"));
   else metrics.memoryTrusted.set(1);
   if (hands) await facts.present(holder, 5 * PRESENT_MS);
@@ -324,6 +329,7 @@ async function start(
   await Promise.all(consumers.map((consumer) => consumer.ready()));
 
   if (hands) tasks.every(PRESENT_MS, "presence", () => facts.present(holder, 5 * PRESENT_MS));
+  tasks.every(CLOCK_MS, "clocks", () => clocks.look());
   tasks.every(AUDIT_MS, "audit", () => audit.round());
   if (hands) tasks.every(MEMORY_MS, "memory", () => memory.look());
   tasks.every(options.sweepMs ?? SWEEP_MS, "sweep", sweepOnce);

@@ -105,6 +105,12 @@ export function createMetrics(options: {
       help: "1 when Redis, the control ConfigMap and the workers are ready.",
       registers,
     }),
+    clockOff: new Gauge({
+      name: "nightshift_clock_off_seconds",
+      help: "Seconds by which that clock is ahead of this process's; past 15 on all of them nothing is begun here.",
+      labelNames: ["source"],
+      registers,
+    }),
     paused: new Gauge({
       name: "nightshift_paused",
       help: "1 while a pause of scope all is set or the control ConfigMap cannot be read.",

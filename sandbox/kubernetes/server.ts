@@ -45,6 +45,7 @@ interface Exchange {
 
 async function handle(world: World, http: Exchange): Promise<void> {
   const { request, response } = http;
+  response.setHeader("date", new Date(world.clock.now()).toUTCString());
   const [, inPath, path = "/"] = /^\/as\/([^/?]+)(.*)$/.exec(request.url ?? "/") ?? [null, null, request.url];
   const url = new URL(path === "" ? "/" : path, "http://stand-in");
   const text = await readBody(request);

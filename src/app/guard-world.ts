@@ -1,6 +1,7 @@
 /** Fills the guards' view of the world from the ports: part of the composition root. */
 import { verifyApproval } from "../approval/seal.js";
 import type { Budgets } from "../execution/budget.js";
+import type { ClockVerdict } from "../clock-watch.js";
 import type { ControlStore } from "../execution/control.js";
 import { leaseName } from "../execution/keys.js";
 import type { GuardWorld } from "../guard/guard.js";
@@ -22,6 +23,7 @@ export interface WorldPorts {
   control: ControlStore;
   facts: FactStore;
   storm(withinMs: number): Promise<StormView>;
+  clock(): ClockVerdict;
   policy(): Policy;
   keys(): string[];
   symptom(record: IncidentRecord): Promise<Symptom>;
@@ -49,6 +51,7 @@ export function createGuardWorld(
     budget: () => w.budgets.read(),
     control: () => w.control.read(),
     storm: () => w.storm(of.rule.guards.storm.withinMs),
+    clock: () => w.clock(),
     async history(fingerprint) {
       const [changes, found] = await Promise.all([w.facts.changes(fingerprint), readLease()]);
       const attempts = (found?.ledger.ops ?? [])

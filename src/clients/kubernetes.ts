@@ -25,7 +25,7 @@ export interface KubernetesClient extends ClusterReader, ClusterWriter, OwnObjec
   /** As `can`, asked about somebody else. */
   canUser(user: string, question: AccessQuestion): Promise<boolean>;
   version(): Promise<string>;
-  /** The API server's clock, milliseconds, read from the Date header. */
+  /** The API server's clock, milliseconds, read from the Date header. Errors: ClusterError, also where there is none. */
   serverTime(): Promise<number>;
   close(): Promise<void>;
 }
@@ -276,11 +276,12 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
       return String((JSON.parse(answer.text) as { gitVersion?: unknown }).gitVersion ?? "unknown");
     },
     async serverTime() {
-      const before = clock.now();
-      const answer = await read({ method: "GET", path: "/version", about: "clock of the API server" });
+      const call: Call = { method: "GET", path: "/version", about: "clock of the API server" };
+      const answer = await read(call);
       const at = Date.parse(String(answer.headers["date"] ?? ""));
-      // The header has whole seconds: half of one is added, and half of the way there.
-      return Number.isNaN(at) ? clock.now() : at + 500 + (clock.now() - before) / 2;
+      if (Number.isNaN(at)) throw new ClusterError(null, "Unreadable", `${call.about}: answered without a Date`);
+      // The header has whole seconds: half of one is added.
+      return at + 500;
     },
     close: () => auth.close(),
   };

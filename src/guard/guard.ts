@@ -2,6 +2,7 @@
  * A guard is a check that may hold a plan. It answers with a reason, never with an exception; one that cannot be
  * evaluated counts as tripped. A new guard is one new file in guards/, found by directory scan.
  */
+import type { ClockVerdict } from "../clock-watch.js";
 import type { ClusterReader } from "../cluster.js";
 import type { IncidentRecord, Plan } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
@@ -55,6 +56,8 @@ export interface GuardWorld {
   budget(): Promise<BudgetEntry[]>;
   control(): Promise<Control>;
   storm(): Promise<StormView>;
+  /** What the other clocks said of ours when they were last asked. */
+  clock(): ClockVerdict;
   history(fingerprint: string): Promise<FingerprintHistory>;
   /** Whether the writer's identity may do what the runbook needs, with the first thing that it may not. */
   bound(): Promise<{ ok: boolean; missing: string }>;

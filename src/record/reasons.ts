@@ -42,6 +42,7 @@ export const reasons = {
   // guards
   stale: "too old to act on",
   paused: "paused by a person",
+  clock: "the clock of the process that decides is wrong",
   storm: "many workloads fail at once: one cause is likely",
   budget: "the budget of actions is used up",
   "at-once": "other actions are under way",

@@ -85,6 +85,8 @@ export interface FactStore {
   noteDryRun(nonce: string, answer: DryRunAnswer): Promise<void>;
   /** Writes a little, as a Redis that is full refuses and one that only reads does not notice. Errors: UnavailableError. */
   probe(): Promise<void>;
+  /** The store's own wall clock, milliseconds. Errors: UnavailableError. */
+  now(): Promise<number>;
   /** Counts on; null where no epoch was begun. */
   tick(): Promise<StoreEpoch | null>;
   beginEpoch(epoch: string): Promise<void>;

@@ -122,6 +122,10 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
           .exec(),
       );
     },
+    async now() {
+      const [seconds = "", micros = ""] = (await asking("tell the time", () => redis.time())).map(String);
+      return Number(seconds) * 1000 + Number(micros) / 1000;
+    },
     async probe() {
       await asking("store anything", () => redis.set(key("probe"), "1", "PX", 60_000));
     },

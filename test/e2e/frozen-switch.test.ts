@@ -79,7 +79,7 @@ describe.skipIf(missing !== null)(
       expect(answer.status).toBe(200);
       // The API server hears of it a moment later.
       const probe = { spec: { template: { metadata: { annotations: { probe: "x" } } } } };
-      const path = `${relay.kubeconfig("hands").match(/http:[^"]+/)?.[0]}/apis/apps/v1/namespaces/${SHOP}/deployments/probe?dryRun=All`;
+      const path = `${relay.url}/apis/apps/v1/namespaces/${SHOP}/deployments/probe?dryRun=All`;
       await until(`the switch to be obeyed: ${stop}`, async () => {
         const tried = await fetch(path, {
           method: "PATCH",

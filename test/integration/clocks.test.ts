@@ -30,7 +30,7 @@ describe.skipIf(missing !== null)(`the clock jumps${missing === null ? "" : ` (n
     errorRate(
       world.prometheus,
       ({ service }) => (sick.has(service) ? 0.4 : 0),
-      ["back", "forth", "ahead"].map((service) => ({ namespace: NAMESPACE, service })),
+      ["back", "forth", "behind", "ahead"].map((service) => ({ namespace: NAMESPACE, service })),
     );
   }, 60_000);
 
@@ -79,19 +79,35 @@ describe.skipIf(missing !== null)(`the clock jumps${missing === null ? "" : ` (n
     120_000,
   );
 
-  it("is an hour behind everybody else's: nothing is begun on what seems to lie in the future, and a person is told (H50)", async () => {
-    offset = -HOUR;
-    try {
-      sick.add("ahead");
-      await badRelease(world.k, { namespace: NAMESPACE, name: "ahead" });
-      await world.fire(labels("ahead"));
-      const end = await world.incident("the hold", (r) => r.target?.name === "ahead" && r.endedAt !== null, 60_000);
+  it.each([
+    ["behind", -HOUR, "ahead of"],
+    ["ahead", HOUR, "behind"],
+  ])(
+    "is an hour %s everybody else's: nothing is begun, and a person is told by how much (H50 G27)",
+    async (name, jump, theirs) => {
+      offset = jump;
+      try {
+        sick.add(name);
+        await badRelease(world.k, { namespace: NAMESPACE, name });
+        await world.fire(labels(name));
+        const end = await world.incident("the hold", (r) => r.target?.name === name && r.endedAt !== null, 60_000);
 
-      expect(end).toMatchObject({ state: "held", reason: "stale", page: expect.stringMatching(/wanted|sent/) });
-      expect(end.says).toMatch(/starts in the future .*the clocks disagree/);
-      expect(effects("ahead")).toHaveLength(0);
-    } finally {
-      offset = 0;
-    }
-  }, 90_000);
+        expect(end).toMatchObject({ state: "held", reason: "clock", page: expect.stringMatching(/wanted|sent/) });
+        expect(end.says).toMatch(
+          new RegExp(`clock is wrong: the API server is 3[56]\\d\\d(\\.\\d)? s ${theirs} this process, Redis is 3[56]`),
+        );
+        expect(effects(name)).toHaveLength(0);
+      } finally {
+        offset = 0;
+        await world.resolve(labels(name));
+      }
+    },
+    90_000,
+  );
+
+  it("is measured: one gauge for each of the others", async () => {
+    const text = await (await fetch(`http://127.0.0.1:${world.port}/metrics`)).text();
+    for (const source of ["the API server", "Redis"])
+      expect(text).toMatch(new RegExp(`^nightshift_clock_off_seconds\\{source="${source}"\\} -?\\d`, "m"));
+  });
 });

@@ -4,7 +4,7 @@ import { type Guard, holds, passes } from "../guard.js";
 /** G15. An approval is for one plan: its digest, its nonce, by people whose yes carries our seal. */
 export const guard: Guard = {
   name: "approval",
-  order: 13,
+  order: 14,
   overrule: "fixed",
   summary: "Holds, before every effect, unless enough sealed approvals are for exactly this plan.",
   async evaluate({ at, plan, rule, world, incident }) {

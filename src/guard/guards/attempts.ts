@@ -4,7 +4,7 @@ import { seconds } from "../words.js";
 /** G17. One automatic attempt per fingerprint, then a person; an alert that comes and goes is not a fresh one each time. */
 export const guard: Guard = {
   name: "attempts",
-  order: 10,
+  order: 11,
   overrule: "one",
   summary:
     "Holds a second automatic attempt for the same alert, and anything for an alert that keeps coming and going.",

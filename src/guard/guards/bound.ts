@@ -3,7 +3,7 @@ import { type Guard, holds, passes } from "../guard.js";
 /** G19. A namespace is open when its owner has given Nightshift's writer the rights that the runbook needs. */
 export const guard: Guard = {
   name: "bound",
-  order: 4,
+  order: 5,
   overrule: "fixed",
   summary: "Holds plans where the namespace's owner has not given the writer the rights that the runbook needs.",
   async evaluate({ world, target }) {

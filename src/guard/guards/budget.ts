@@ -5,7 +5,7 @@ import { seconds } from "../words.js";
 /** G07. Velocity: per target, namespace and cluster, and how many at once; kept in a Lease, so a restart forgets nothing. */
 export const guard: Guard = {
   name: "budget",
-  order: 9,
+  order: 10,
   overrule: "two",
   summary: "Holds when the target, its namespace or the cluster has had its share of actions, or others are under way.",
   async evaluate({ world, target, settings, incident, now }) {

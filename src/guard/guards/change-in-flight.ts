@@ -11,7 +11,7 @@ const MACHINES =
 /** G12, as the design corrects it: nobody is interrupted, but the very rollout under suspicion may be taken back. */
 export const guard: Guard = {
   name: "change-in-flight",
-  order: 12,
+  order: 13,
   overrule: "one",
   summary:
     "Holds while a rollout or a person's change is under way, except to take back the very revision under suspicion.",

@@ -5,7 +5,7 @@ import { seconds } from "../words.js";
 /** G03 and G07, from the ledger on the cluster: it holds whatever Redis forgot. */
 export const guard: Guard = {
   name: "cooldown",
-  order: 8,
+  order: 9,
   overrule: "one",
   summary:
     "Holds when something was already done about this target within the cooldown, or about this very alert ever.",

@@ -7,7 +7,7 @@ const SKEW_MS = 15_000;
 /** G01. Old truth is not acted on: past the deadline a fresh look, or a person, is needed. */
 export const guard: Guard = {
   name: "freshness",
-  order: 5,
+  order: 6,
   overrule: "one",
   summary: "Holds what was heard or approved too long ago.",
   async evaluate({ at, incident, plan, settings, now }) {

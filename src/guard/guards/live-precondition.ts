@@ -4,7 +4,7 @@ import { type Guard, holds, passes } from "../guard.js";
 /** G02. The alert fires now, and the target is still the one that was planned for; both asked live. */
 export const guard: Guard = {
   name: "live-precondition",
-  order: 6,
+  order: 7,
   overrule: "one",
   summary:
     "Holds unless an Alertmanager says now that the alert fires, and the target is the very object that was planned for.",

@@ -8,7 +8,7 @@ interface Condition {
 /** G13. No data is unknown, and unknown satisfies nothing; what the target's own status shows is data too. */
 export const guard: Guard = {
   name: "no-data",
-  order: 7,
+  order: 8,
   overrule: "one",
   summary: "Holds unless fresh samples, or the target's own status, show the trouble that the plan is for.",
   async evaluate({ at, world, cluster, target, incident }) {

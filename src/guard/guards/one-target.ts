@@ -6,7 +6,7 @@ import { type Guard, holds, passes } from "../guard.js";
 /** G06. One workload, named in full: an empty, partial or wide set is never "all of them". */
 export const guard: Guard = {
   name: "one-target",
-  order: 3,
+  order: 4,
   overrule: "fixed",
   summary:
     "Holds plans that touch anything but the one workload that the alert led to: itself, its autoscaler or one of its pods.",

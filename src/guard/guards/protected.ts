@@ -13,7 +13,7 @@ const UNADDRESSABLE = new Set([
 /** G19. Nightshift never writes to what it stands on, nor outside what the policy lists. */
 export const guard: Guard = {
   name: "protected",
-  order: 2,
+  order: 3,
   overrule: "fixed",
   summary:
     "Holds plans for protected namespaces, for Nightshift's own, and for anything that the policy does not list.",

@@ -5,7 +5,7 @@ import { seconds } from "../words.js";
 /** G08, as the design corrects it: many workloads newly firing at once have one cause, and local fixes feed it. */
 export const guard: Guard = {
   name: "storm",
-  order: 11,
+  order: 12,
   overrule: "two",
   summary: "Holds while many workloads begin to fail at once, except for the one that is likely to be the cause.",
   async evaluate({ world, target, settings, now }) {

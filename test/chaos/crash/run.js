@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The whole crash matrix. --human-undo: a person takes each effect back before anybody looks; --cluster: a sample of it on
-// the real API server of test/cluster; --only WORD: cells whose name has it; --seed N: another sample.
+// The whole crash matrix. --human-undo: a person takes each effect back before anybody looks; --cluster: on the real
+// API server of test/cluster; --only WORD: cells whose name has it; --seed N: another sample.
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 

@@ -9,6 +9,8 @@ import { type Kubernetes, startKubernetes } from "../../../sandbox/kubernetes/ku
 import { createKubernetes, type KubernetesClient } from "../../../src/clients/kubernetes.js";
 import { systemClock } from "../../../src/clock.js";
 import { type Plane, startPlane } from "../../cluster/plane.js";
+import { until } from "../../harness/processes.js";
+import { rawApi } from "../../harness/raw-api.js";
 import { keepSets } from "./sets.js";
 
 export const NAMESPACE = "crashes";
@@ -33,10 +35,12 @@ export interface Stage {
   pods(app: string): Promise<Raw[]>;
   effects(): Effect[];
   leases(): Promise<Raw[]>;
-  /** Pods of this app that are made from now on never become ready. */
-  doom(app: string): void;
+  /** Tag of an image whose pods can be doomed. */
+  doomedTag: string;
+  /** Once this many of its pods are ready: those that are made from now on never become so. */
+  doom(app: string, ready: number): Promise<void>;
   /** Its rollout says what the controller would say once its progress deadline has passed. */
-  giveUp(app: string): void;
+  giveUp(app: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -91,11 +95,15 @@ export async function startStandIn(of: { tickMs?: number } = {}): Promise<Stage>
           step: subresource === "eviction" || op === null ? null : (JSON.parse(op) as { step: string }).step,
         })),
     leases: async () => kubernetes.list("Lease", "nightshift"),
-    doom: (app) => void doomed.set(app, new Set(podsOf(app).map((pod) => pod.metadata.uid as string))),
-    giveUp(app) {
+    doomedTag: "v1",
+    async doom(app, ready) {
+      const readyNow = () => kubernetes.get("Deployment", NAMESPACE, app)?.status?.readyReplicas;
+      await until(`${app} to be ready`, async () => readyNow() === ready);
+      doomed.set(app, new Set(podsOf(app).map((pod) => pod.metadata.uid as string)));
+    },
+    async giveUp(app) {
       const live = kubernetes.get("Deployment", NAMESPACE, app);
-      const gaveUp = { type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded", message: "timed out" };
-      if (live) kubernetes.seed({ ...live, status: { ...live.status, conditions: [gaveUp] } });
+      if (live) kubernetes.seed({ ...live, status: { ...live.status, conditions: [GAVE_UP] } });
     },
     async stop() {
       sets.stop();
@@ -105,6 +113,8 @@ export async function startStandIn(of: { tickMs?: number } = {}): Promise<Stage>
     },
   };
 }
+
+const GAVE_UP = { type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded", message: "timed out" };
 
 const rule = (verbs: string, groups: string[], resources: string[], namespaces?: string[]) => ({
   verbs: verbs.split(" "),
@@ -129,6 +139,13 @@ export async function startReal(): Promise<Stage> {
   await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } }).catch(() => undefined);
   const dir = mkdtempSync(join(tmpdir(), "crash-stage-"));
   const handsKubeconfig = join(dir, "hands");
+  const admin = rawApi(plane.kubeconfig);
+  const podsOf = async (app: string) =>
+    (await k.list({ apiVersion: "v1", kind: "Pod", namespace: NAMESPACE, labelSelector: `app=${app}` })) as Raw[];
+  async function patchStatus(path: string, status: Raw): Promise<void> {
+    const answer = await admin.mergePatch(`${path}/status`, { status });
+    if (answer !== 200) throw new Error(`${path}/status was answered with ${answer}`);
+  }
   writeFileSync(handsKubeconfig, asHands(plane.kubeconfig));
   return {
     kubernetes: null,
@@ -136,8 +153,7 @@ export async function startReal(): Promise<Stage> {
     kubeconfig: plane.kubeconfig,
     handsKubeconfig,
     get: (kind, name) => k.get(ref(kind, name)) as Promise<Raw | null>,
-    pods: async (app) =>
-      (await k.list({ apiVersion: "v1", kind: "Pod", namespace: NAMESPACE, labelSelector: `app=${app}` })) as Raw[],
+    pods: podsOf,
     effects: () =>
       plane.auditLog().flatMap((line): Effect[] => {
         const { resource = "", name = "", namespace, subresource } = line.objectRef ?? {};
@@ -157,9 +173,29 @@ export async function startReal(): Promise<Stage> {
         kind: "Lease",
         namespace: "nightshift",
       })) as Raw[],
-    doom: noPower,
-    giveUp: noPower,
+    // Its pods run and never become ready by themselves: the first ones are made so by hand.
+    doomedTag: "unready",
+    async doom(app, ready) {
+      const pods = await until(`the pods of ${app}`, async () => {
+        const all = await podsOf(app);
+        return all.length === ready && all.every((pod) => pod.status?.phase === "Running") && all;
+      });
+      for (const pod of pods)
+        await patchStatus(`/api/v1/namespaces/${NAMESPACE}/pods/${pod.metadata.name}`, readied(pod));
+    },
+    async giveUp(app) {
+      const live = await k.get(ref("Deployment", app));
+      const conditions = ((live?.status as Raw | undefined)?.["conditions"] ?? []) as Raw[];
+      const said = conditions.find((one) => one["type"] === GAVE_UP.type);
+      if (live === null || said?.["reason"] === GAVE_UP.reason) return;
+      const others = conditions.filter((one) => one !== said);
+      const now = { lastUpdateTime: new Date().toISOString(), lastTransitionTime: new Date().toISOString() };
+      await patchStatus(`/apis/apps/v1/namespaces/${NAMESPACE}/deployments/${app}`, {
+        conditions: [...others, { ...GAVE_UP, ...now }],
+      });
+    },
     async stop() {
+      await admin.close();
       await k.close();
       await plane.stop();
       rmSync(dir, { recursive: true, force: true });
@@ -204,6 +240,12 @@ const kinds: Record<string, string> = {
   pods: "Pod",
 };
 
-function noPower(): never {
-  throw new Error("a real cluster's pods cannot be told to stay unready: worlds that undo are not played on one");
+/** What the kubelet would say of a pod whose containers are all ready. */
+function readied(pod: Raw): Raw {
+  const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`;
+  const conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map((type) => {
+    return { type, status: "True", lastTransitionTime };
+  });
+  const containerStatuses = ((pod.status?.containerStatuses ?? []) as Raw[]).map((one) => ({ ...one, ready: true }));
+  return { conditions, containerStatuses };
 }

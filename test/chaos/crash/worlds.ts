@@ -130,8 +130,7 @@ const scale = (undoes: boolean): CrashWorld => ({
   step: "scale",
   ...(undoes ? { undo: "undo:scale" } : {}),
   async build(stage, name) {
-    await workload(stage, { kind: "Deployment", name, replicas: 2 });
-    if (undoes) stage.doom(name);
+    await workload(stage, { kind: "Deployment", name, replicas: 2, doomed: undoes });
   },
   worked: (stage, name) => grown(stage, name, undoes),
   mine: exactly("Deployment"),
@@ -176,7 +175,7 @@ async function grown(stage: Stage, name: string, undoes: boolean): Promise<boole
   if (live?.spec.replicas !== 3) return false;
   if (!undoes) return live.status?.availableReplicas === 3;
   if (live.status?.replicas !== 3) return false;
-  stage.giveUp(name);
+  await stage.giveUp(name);
   return true;
 }
 
@@ -192,11 +191,14 @@ export const worlds: readonly CrashWorld[] = [
   autoscaled(true),
 ];
 
-async function workload(stage: Stage, of: { kind: CrashWorld["kind"]; name: string; replicas: number }): Promise<void> {
+/** `doomed`: whatever pod comes after the first ones never becomes ready. */
+async function workload(
+  stage: Stage,
+  of: { kind: CrashWorld["kind"]; name: string; replicas: number; doomed?: boolean },
+): Promise<void> {
   const labels = { app: of.name };
-  const containers = [
-    { name: "main", image: `registry.example/${of.name}:v1`, resources: { requests: { cpu: "10m" } } },
-  ];
+  const image = `registry.example/${of.name}:${of.doomed === true ? stage.doomedTag : "v1"}`;
+  const containers = [{ name: "main", image, resources: { requests: { cpu: "10m" } } }];
   await stage.k.create({
     apiVersion: "apps/v1",
     kind: of.kind,
@@ -208,6 +210,7 @@ async function workload(stage: Stage, of: { kind: CrashWorld["kind"]; name: stri
       ...(of.kind === "StatefulSet" ? { serviceName: of.name, podManagementPolicy: "Parallel" } : {}),
     },
   });
+  if (of.doomed === true) await stage.doom(of.name, of.replicas);
   if (of.kind !== "DaemonSet") return available(stage, of.name, of.replicas, of.kind);
   await until(`${of.kind} ${of.name}`, async () => {
     const status = (await stage.get(of.kind, of.name))?.status;

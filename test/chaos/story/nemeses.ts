@@ -60,7 +60,7 @@ export const nemeses = {
   pause: { says: "everything is paused", points: ["take", "check", "intent", "effect"] },
   "lagging-alertmanager": { says: "one Alertmanager says that it fires long after the other", points: ["receive"] },
   "disagreeing-alertmanagers": { says: "the two disagree on startsAt", points: ["receive"] },
-  "skew-clock": { says: "the processes' clocks lie minutes apart", points: ["receive"] },
+  "skew-clock": { says: "the processes' clocks lie seconds or minutes apart", points: ["receive"] },
 } as const satisfies Record<string, Nemesis>;
 
 export type NemesisName = keyof typeof nemeses;

@@ -90,7 +90,7 @@ export function draw(seed: number, names: readonly NemesisName[] = nemesisNames)
     status: random.pick([409, 429, 500, 503]),
     lateness: random.pick(["early", "takeover", "rest"] as const),
     skewMinutes: skewed
-      ? [random.pick([-10, 0, 10]), random.pick([-10, -2, 2, 10]), random.pick([-10, 0, 2])]
+      ? [random.pick([-10, -0.2, 0, 0.2]), random.pick([-10, -0.2, 0.2, 10]), random.pick([-0.2, 0, 2])]
       : [0, 0, 0],
     extra: random.chance(0.4) ? extraOf(random, first) : null,
     second:

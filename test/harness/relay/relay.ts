@@ -26,6 +26,7 @@ export interface RelayOptions {
 }
 
 export interface Relay extends Pick<Versions, "get" | "list"> {
+  url: string;
   /** For one of the identities; for the administrator without a token. */
   kubeconfig(token?: string): string;
   faults: Faults;
@@ -116,6 +117,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   return {
+    url: address,
     get: versions.get,
     list: versions.list,
     faults,

@@ -70,6 +70,14 @@ const rows: Row[] = [
   },
   {
     id: "G27 H50",
+    guard: "clock",
+    when: "the API server and Redis both say that it is another time",
+    reason: "clock",
+    change: ({ world }) =>
+      Object.assign(world, { clock: () => ({ agrees: false, says: "the API server is 600 s ahead of this process" }) }),
+  },
+  {
+    id: "G27 H50",
     guard: "freshness",
     when: "the alert starts in the future",
     reason: "stale",
