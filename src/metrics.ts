@@ -8,6 +8,7 @@ export const effectAnswers = ["applied", "conflict", "refused", "unknown"] as co
 export const clickResults = ["accepted", "refused"] as const;
 export const pageResults = ["sent", "failed", "direct"] as const;
 export const auditHeadResults = ["kept", "failed", "lost"] as const;
+export const clockSources = ["the API server", "Redis"] as const;
 export const queueNames = ["alerts", "runs", "notices"] as const;
 export const jobResults = ["done", "again", "retried", "failed", "newer"] as const;
 
@@ -27,9 +28,9 @@ export function createMetrics(options: {
     for (const set of combinations(labels as Record<string, readonly string[]>)) made.inc(set as never, 0);
     return made;
   };
-  const perQueue = (name: string, help: string) => {
-    const made = new Gauge({ name, help, labelNames: ["queue"], registers });
-    for (const queue of queueNames) made.set({ queue }, 0);
+  const gauge = <L extends string>(name: string, help: string, label: L, values: readonly string[]) => {
+    const made = new Gauge({ name, help, labelNames: [label], registers });
+    for (const value of values) made.set({ [label]: value } as never, 0);
     return made;
   };
   collectDefaultMetrics({ register: registry });
@@ -97,20 +98,20 @@ export function createMetrics(options: {
     pages: counter("nightshift_pages_total", "Pages to PagerDuty.", { result: pageResults }),
     slack: counter("nightshift_slack_calls_total", "Calls to Slack.", { result: ["ok", "failed"] }),
     jobs: counter("nightshift_jobs_total", "Jobs by queue and end.", { queue: queueNames, result: jobResults }),
-    queueDepth: perQueue("nightshift_queue_jobs", "Jobs waiting, active or delayed."),
-    oldestJob: perQueue("nightshift_queue_oldest_seconds", "Age of the oldest waiting job."),
+    queueDepth: gauge("nightshift_queue_jobs", "Jobs waiting, active or delayed.", "queue", queueNames),
+    oldestJob: gauge("nightshift_queue_oldest_seconds", "Age of the oldest waiting job.", "queue", queueNames),
     sweeps: counter("nightshift_sweeps_total", "Rounds of the sweep.", { result: ["ok", "failed"] }),
     ready: new Gauge({
       name: "nightshift_ready",
       help: "1 when Redis, the control ConfigMap and the workers are ready.",
       registers,
     }),
-    clockOff: new Gauge({
-      name: "nightshift_clock_off_seconds",
-      help: "Seconds by which that clock is ahead of this process's; past 15 on all of them nothing is begun here.",
-      labelNames: ["source"],
-      registers,
-    }),
+    clockOff: gauge(
+      "nightshift_clock_off_seconds",
+      "Seconds by which that clock is ahead of this process's; past 15 on all of them nothing is begun here.",
+      "source",
+      clockSources,
+    ),
     paused: new Gauge({
       name: "nightshift_paused",
       help: "1 while a pause of scope all is set or the control ConfigMap cannot be read.",

@@ -2,7 +2,7 @@
 import type { Clock } from "../clock.js";
 import { type ClockWatch, createClockWatch } from "../clock-watch.js";
 import type { Log } from "../log.js";
-import type { Metrics } from "../metrics.js";
+import { clockSources, type Metrics } from "../metrics.js";
 import type { FactStore } from "../record/store.js";
 
 export function createClocks(of: {
@@ -15,8 +15,8 @@ export function createClocks(of: {
   return createClockWatch({
     clock: of.clock,
     sources: [
-      { name: "the API server", now: () => of.reader.serverTime() },
-      { name: "Redis", now: () => of.facts.now() },
+      { name: clockSources[0], now: () => of.reader.serverTime() },
+      { name: clockSources[1], now: () => of.facts.now() },
     ],
     log: of.log,
     measured: (source, seconds) => of.metrics.clockOff.set({ source }, seconds),
