@@ -170,7 +170,7 @@ const protocol: Mutant[] = [
     file: "src/pipeline-consider.ts",
     find: 'if (run?.begun && run.identity === record.identity) return move({ type: "lost" });',
     put: "",
-    tests: ["test/integration/memory.test.ts"],
+    tests: ["test/unit/consider.test.ts"],
   },
   {
     without: "the cooldown by the ledger of the target",
@@ -178,7 +178,7 @@ const protocol: Mutant[] = [
     file: "src/pipeline-consider.ts",
     find: 'if (before !== null) return held("done-before", before);',
     put: 'if (before === "") return held("done-before", before);',
-    tests: ["test/integration/memory.test.ts"],
+    tests: ["test/unit/consider.test.ts"],
   },
   {
     without: "the sweep of records",
@@ -234,7 +234,7 @@ const protocol: Mutant[] = [
     file: "src/queue/queues.ts",
     find: "if (error instanceof NewerError) return forNewer(job, token, error.message);",
     put: "",
-    tests: ["test/integration/versions.test.ts"],
+    tests: ["test/integration/queue.test.ts"],
   },
   {
     without: "a clock that was set back being told by the run's own looks",
