@@ -5,6 +5,7 @@ import { messageOf, NewerError, UnavailableError } from "./errors.js";
 import { leaseName, planOpKey } from "./execution/keys.js";
 import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
+import { oneLook } from "./one-look.js";
 import { needsTarget } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
 import { type Activity, type Ends, remediate } from "./pipeline-remediate.js";
@@ -58,8 +59,10 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
     move({ type: "suppressed", reason, says, ...more });
 
   const { decision } = lead;
+  // Whoever resolves the target reads it, and the plan rests on that very reading.
+  const look = oneLook(p.reader);
   if (needsTarget(decision) && record.target === null && decision.target !== null && !record.resolved) {
-    const found = await resolveTarget(decision.target, lead.alert, p.reader);
+    const found = await resolveTarget(decision.target, lead.alert, look);
     if (!("target" in found)) {
       const storm = await stormOf(p, record, decision);
       if (storm !== null) return inStorm(p, record, { decision, storm, held, suppressed });
@@ -134,6 +137,7 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   return remediate(p, record, {
     decision,
     remedy,
+    look,
     activity: await (activity ?? incidentActivity(p, record)),
     diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
     held,

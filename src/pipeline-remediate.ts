@@ -3,7 +3,6 @@ import { sealApproval } from "./approval/seal.js";
 import { type ClusterReader, nameOf } from "./cluster.js";
 import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
-import { oneLook } from "./one-look.js";
 import { ownersOf } from "./owner/owners.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
 import { joinStorm, stormWakes } from "./pipeline-storm.js";
@@ -29,6 +28,8 @@ export interface Ends {
   decision: Decision;
   remedy: AnyRemedy;
   activity: Activity;
+  /** The one look at the cluster that all of it rests on. */
+  look: ClusterReader;
   diagnose(reader: ClusterReader): Promise<void>;
   held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
   suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
@@ -45,8 +46,7 @@ export async function remediate(p: PipelinePorts, record: IncidentRecord, of: En
   if (activity === "unknown" && autonomy.level !== "observe")
     return held("unavailable", "no Alertmanager could be asked whether it still fires");
   // The diagnosis and the plan only read, and read much the same: side by side, over one look.
-  const look = oneLook(p.reader);
-  const both = await Promise.allSettled([judge(p, record, { ...of, rule, target, autonomy, look }), of.diagnose(look)]);
+  const both = await Promise.allSettled([judge(p, record, { ...of, rule, target, autonomy }), of.diagnose(of.look)]);
   for (const one of both) if (one.status === "rejected") throw one.reason;
   const [judged] = both;
   return judged.status === "fulfilled" ? judged.value() : held("error", "a plan was neither made nor refused");
@@ -59,7 +59,6 @@ interface Judging extends Ends {
   rule: Rule;
   target: Target;
   autonomy: ReturnType<typeof ceiling>;
-  look: ClusterReader;
 }
 
 /** plan → guard → dry run. What it answers writes the record; until then nothing is written. */

@@ -27,9 +27,7 @@ export function manage(previous: Raw | null, next: Raw, writer: Writer): Raw[] {
   const before = leaves(previous ?? {});
   const after = leaves(next);
   const touched = new Set(
-    [...after]
-      .filter(([path, value]) => !before.has(path) || !isDeepStrictEqual(before.get(path), value))
-      .map(([path]) => path),
+    [...after].filter(([path, value]) => !before.has(path) || !same(before.get(path), value)).map(([path]) => path),
   );
   const removed = [...before.keys()].some((path) => !after.has(path));
   const mine = (entry: Raw) =>
@@ -101,4 +99,9 @@ function paths(node: Raw, prefix: string[] = []): string[] {
   const keys = Object.keys(node);
   if (keys.length === 0) return prefix.length === 0 ? [] : [prefix.join(SEPARATOR)];
   return keys.flatMap((key) => paths(node[key], [...prefix, key]));
+}
+
+/** Most leaves are words and numbers. */
+function same(a: unknown, b: unknown): boolean {
+  return a === b || (typeof a === "object" && typeof b === "object" && isDeepStrictEqual(a, b));
 }

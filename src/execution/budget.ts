@@ -22,6 +22,14 @@ const entries = z.array(
   }),
 );
 
+/** A version that was seen longer ago has most likely been followed by others. */
+const KNOWN_MS = 1000;
+
+interface Loaded {
+  object: KubeObject | null;
+  present: BudgetEntry[];
+}
+
 export interface Budgets {
   read(): Promise<BudgetEntry[]>;
   /**
@@ -36,8 +44,19 @@ export interface Budgets {
 export function createBudgets(objects: OwnObjects, namespace: string, clock: Clock): Budgets {
   const ref = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name: BUDGET_LEASE };
 
-  async function load(): Promise<{ object: KubeObject | null; present: BudgetEntry[] }> {
-    const object = await objects.get(ref);
+  /** The Lease as it was last read or written here: a reservation tries that version first, and is refused if it is not the newest. */
+  let known: { object: KubeObject; at: number } | null = null;
+  const knows = (object: KubeObject | null) => {
+    known = object === null ? null : { object, at: clock.monotonic() };
+    return object;
+  };
+  const recent = () => (known !== null && clock.monotonic() - known.at < KNOWN_MS ? known.object : null);
+
+  async function load(): Promise<Loaded> {
+    return read(knows(await objects.get(ref)));
+  }
+
+  function read(object: KubeObject | null): Loaded {
     const text = object?.metadata.annotations?.[ANNOTATION];
     if (text === undefined) return { object, present: [] };
     const parsed = entries.safeParse(safeJson(text));
@@ -71,9 +90,11 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
       spec: { renewTime: `${iso(clock.now()).slice(0, -1)}000Z`, leaseDurationSeconds: 3600 },
     };
     try {
-      await (object === null ? objects.create(body) : objects.replace(body));
+      knows(await (object === null ? objects.create(body) : objects.replace(body)));
       return true;
     } catch (error) {
+      // Whatever it was, what is known may be old by now.
+      knows(null);
       if (error instanceof ClusterError && error.conflict) return false;
       throw error;
     }
@@ -92,7 +113,8 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
     allowed: (present: BudgetEntry[]) => Promise<string | null>,
   ): Promise<string | null> {
     for (let attempt = 0; attempt < 20; attempt += 1) {
-      const { object, present } = await load();
+      const last = recent();
+      const { object, present } = last === null ? await load() : read(last);
       const others = present.filter((e) => e.run !== entry.run);
       if (others.length === present.length) {
         const no = await allowed(present);

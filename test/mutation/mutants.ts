@@ -373,6 +373,14 @@ const protocol: Mutant[] = [
     tests: MACHINE,
   },
   {
+    without: "the compare-and-set of the budgets' Lease",
+    keeps: "I9",
+    file: "src/execution/budget.ts",
+    find: "...(object === null ? {} : { resourceVersion: object.metadata.resourceVersion }),",
+    put: "",
+    tests: ["test/unit/execution/budget.test.ts"],
+  },
+  {
     without: "the store's counter against its copy",
     keeps: "H42",
     file: "src/memory.ts",

@@ -1,23 +1,35 @@
 /**
  * `npm run test:mutation [-- --only TEXT] [--write]`: takes each safeguard away in a copy of the checkout and runs the tests that must
- * notice. Exit 1 when one survives. `--write` keeps the table in docs/mutations.md.
+ * notice. Exit 1 when one survives. `--write` keeps the table in docs/mutations.md; with `--only` the other rows stay as they were.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guardMutant, type Mutant, mutants } from "./mutants.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const TABLE = join(root, "docs/mutations.md");
+const NONE = "**none**";
 const args = process.argv.slice(2);
 const only = args[args.indexOf("--only") + 1];
-const chosen = [
+const all = [
   ...mutants,
   ...readdirSync(join(root, "src/guard/guards"))
     .sort()
     .map((file) => guardMutant(file.replace(/\.ts$/, ""))),
-].filter((mutant) => !args.includes("--only") || mutant.without.includes(only ?? ""));
+];
+const chosen = all.filter((mutant) => !args.includes("--only") || mutant.without.includes(only ?? ""));
 
 const copy = mkdtempSync(join(tmpdir(), "mutation-"));
 execFileSync("git", ["worktree", "add", "--detach", "--quiet", join(copy, "tree")], { cwd: root });
@@ -90,30 +102,42 @@ for (const mutant of chosen) {
   console.log(`${red.length > 0 ? "red      " : "SURVIVED "} without ${mutant.without}${red[0] ? `: ${red[0]}` : ""}`);
 }
 
-if (args.includes("--write")) writeFileSync(join(root, "docs/mutations.md"), page(results));
+if (args.includes("--write")) writeFileSync(TABLE, page(results));
 const survived = results.filter(({ red }) => red.length === 0);
 console.log(`${results.length - survived.length} passed, ${survived.length} failed`);
 process.exitCode = survived.length > 0 ? 1 : 0;
 
-function page(of: Result[]): string {
+function rowOf({ mutant, red }: Result): string {
   const cell = (text: string) => text.replace(/\|/g, "\\|");
+  return `| ${cell(mutant.without)} | \`${mutant.file}\` | ${red[0] === undefined ? NONE : cell(red[0])} |`;
+}
+
+/** Rows of the table as it was, by what they are without. */
+function rowsBefore(): Map<string, string> {
+  const text = existsSync(TABLE) ? readFileSync(TABLE, "utf8") : "";
+  const rows = text.split("\n").filter((line) => line.startsWith("| ") && !line.startsWith("| without"));
+  return new Map(rows.map((row) => [/^\| (.*?) \| `/.exec(row)?.[1] ?? row, row]));
+}
+
+function page(of: Result[]): string {
+  const before = rowsBefore();
+  const now = new Map(of.map((result) => [result.mutant.without, rowOf(result)]));
+  const rows = all.flatMap(({ without }) => now.get(without) ?? before.get(without) ?? []);
+  const noticed = rows.filter((row) => !row.includes(`| ${NONE} |`)).length;
   return [
     "# Safeguards, and the tests that notice when one is missing",
     "",
     "<!-- Made by `npm run test:mutation -- --write`; not edited by hand. -->",
     "",
     "Each safeguard is taken away in a copy of the source; the test named is the first that then fails. The list of what is taken away is",
-    `[test/mutation/mutants.ts](../test/mutation/mutants.ts). ${of.length} of them, ${of.filter(({ red }) => red.length > 0).length} noticed, on ${new Date().toISOString().slice(0, 10)}.`,
+    `[test/mutation/mutants.ts](../test/mutation/mutants.ts). ${rows.length} of them, ${noticed} noticed, last played on ${new Date().toISOString().slice(0, 10)}.`,
     "",
     "Not taken away here, since no line of code stands for them: the Lease being taken before the record moves (check `check-first` of",
     "[the model](protocol/README.md)), and what belongs to runbooks that are not built yet (`pg_promote()`).",
     "",
     "| without | where | first test that goes red |",
     "|---|---|---|",
-    ...of.map(
-      ({ mutant, red }) =>
-        `| ${cell(mutant.without)} | \`${mutant.file}\` | ${red[0] === undefined ? "**none**" : cell(red[0])} |`,
-    ),
+    ...rows,
     "",
   ].join("\n");
 }

@@ -78,6 +78,14 @@ export function remove(world: World, object: Raw): void {
   );
 }
 
+/** Names of the Events of each world, by what they say of whom. */
+const events = new WeakMap<World, Map<string, string>>();
+function told(world: World): Map<string, string> {
+  const known = events.get(world) ?? new Map<string, string>();
+  events.set(world, known);
+  return known;
+}
+
 /** Writes an Event, or counts the same one up. */
 export function emit(
   world: World,
@@ -88,23 +96,19 @@ export function emit(
   const now = seconds(world.clock.now());
   const { name, uid, resourceVersion } = about.metadata;
   const namespace = about.metadata.namespace ?? "default";
-  const same = world.store
-    .list(kind, namespace)
-    .find(
-      (old) =>
-        old.involvedObject.uid === uid &&
-        old.reason === event.reason &&
-        old.message === event.message &&
-        old.source?.component === event.component,
-    );
+  const said = told(world);
+  const key = JSON.stringify([uid, event.reason, event.message, event.component]);
+  const same = world.store.get(kind, namespace, said.get(key) ?? "");
   if (same !== undefined) {
     world.store.put(kind, { ...same, count: same.count + 1, lastTimestamp: now });
     return;
   }
+  const called = `${name}.${world.ids.hex()}`;
+  said.set(key, called);
   world.store.put(kind, {
     kind: "Event",
     apiVersion: "v1",
-    metadata: { name: `${name}.${world.ids.hex()}`, namespace, uid: world.ids.uid(), creationTimestamp: now },
+    metadata: { name: called, namespace, uid: world.ids.uid(), creationTimestamp: now },
     involvedObject: { kind: about.kind, namespace, name, uid, apiVersion: about.apiVersion, resourceVersion },
     reason: event.reason,
     message: event.message,

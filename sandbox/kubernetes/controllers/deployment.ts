@@ -4,6 +4,7 @@ import { kindNamed, type Raw } from "../kinds.js";
 import { scaled } from "../pod-requests.js";
 import type { World } from "../world.js";
 import { create, emit, isLeaving, ownedBy, ownerReference, remove, update } from "./common.js";
+import { createDirty } from "./dirty.js";
 import { writeDeploymentStatus } from "./deployment-status.js";
 
 /** The Deployment controller: one ReplicaSet per template, revisions, and the rolling update between them. */
@@ -23,11 +24,20 @@ const NOT_COPIED = new Set([
   MAX,
 ]);
 
-export function reconcileDeployments(world: World): void {
-  for (const deployment of world.store.list(kindNamed("Deployment"))) {
-    if (deployment.metadata.deletionTimestamp === undefined && !isLeaving(world, deployment))
-      reconcile(world, deployment);
-  }
+export function createDeployments(world: World): () => void {
+  const dirty = createDirty(world.store);
+  return () => {
+    for (const deployment of world.store.list(kindNamed("Deployment"))) {
+      if (deployment.metadata.deletionTimestamp !== undefined || isLeaving(world, deployment)) continue;
+      dirty.visit(deployment, waitsForTime(deployment), () => reconcile(world, deployment));
+    }
+  };
+}
+
+/** Its deadline may pass without anything having changed. */
+function waitsForTime(deployment: Raw): boolean {
+  const conditions = (deployment.status?.conditions ?? []) as Raw[];
+  return conditions.find((one) => one["type"] === "Progressing")?.["reason"] !== "NewReplicaSetAvailable";
 }
 
 function reconcile(world: World, deployment: Raw): void {

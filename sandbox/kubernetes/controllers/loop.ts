@@ -1,8 +1,8 @@
 import { ApiError } from "../status.js";
 import type { World } from "../world.js";
-import { reconcileDeployments } from "./deployment.js";
+import { createDeployments } from "./deployment.js";
 import { createKubelet } from "./kubelet.js";
-import { reconcileReplicaSets } from "./replica-set.js";
+import { createReplicaSets } from "./replica-set.js";
 import { collectGarbage, reconcileBudgets, reconcileNamespaces, reconcileServices } from "./rest.js";
 
 export interface Loop {
@@ -19,12 +19,11 @@ export function createLoop(world: World): Loop {
   const kubelet = createKubelet(world);
   const controllers = [
     reconcileNamespaces,
-    reconcileDeployments,
-    reconcileReplicaSets,
+    createDeployments(world),
+    createReplicaSets(world),
     () => kubelet(),
     reconcileServices,
     reconcileBudgets,
-    collectGarbage,
   ];
 
   /** What the API refuses a controller (a namespace on its way out) is tried again in the next round, as in a cluster. */
@@ -40,6 +39,8 @@ export function createLoop(world: World): Loop {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const before = world.store.version;
       for (const controller of controllers) attempt(controller);
+      // What belonged to nobody any more goes when all else stands still: it looks at everything there is.
+      if (world.store.version === before) attempt(collectGarbage);
       if (world.store.version === before) return;
     }
   }

@@ -1,31 +1,38 @@
 import { kindNamed, type Raw } from "../kinds.js";
 import { isReady } from "../pod-requests.js";
 import type { World } from "../world.js";
+import { createDirty } from "./dirty.js";
 import { create, emit, isLeaving, ownedBy, ownerReference, remove, writeStatus } from "./common.js";
 
 /** Keeps the number of Pods, and counts them. */
-export function reconcileReplicaSets(world: World): void {
-  for (const set of world.store.list(kindNamed("ReplicaSet"))) {
-    if (isLeaving(world, set)) continue;
-    const all = ownedBy(world, set, kindNamed("Pod"));
-    const pods = all.filter(
-      (pod) =>
-        pod.metadata.deletionTimestamp === undefined &&
-        pod.status.phase !== "Failed" &&
-        pod.status.phase !== "Succeeded",
-    );
-    const missing = set.spec.replicas - pods.length;
-    for (let i = 0; i < missing; i += 1) addPod(world, set);
-    for (const pod of [...pods].sort(leastWanted).slice(0, Math.max(0, -missing))) {
-      remove(world, pod);
-      emit(world, set, {
-        reason: "SuccessfulDelete",
-        message: `Deleted pod: ${pod.metadata.name}`,
-        component: "replicaset-controller",
-      });
+export function createReplicaSets(world: World): () => void {
+  const dirty = createDirty(world.store);
+  return () => {
+    for (const set of world.store.list(kindNamed("ReplicaSet"))) {
+      if (isLeaving(world, set)) continue;
+      // Pods count as available by the clock where they must have been ready for a while.
+      dirty.visit(set, (set.spec.minReadySeconds ?? 0) > 0, () => reconcile(world, set));
     }
-    count(world, set);
+  };
+}
+
+function reconcile(world: World, set: Raw): void {
+  const all = ownedBy(world, set, kindNamed("Pod"));
+  const pods = all.filter(
+    (pod) =>
+      pod.metadata.deletionTimestamp === undefined && pod.status.phase !== "Failed" && pod.status.phase !== "Succeeded",
+  );
+  const missing = set.spec.replicas - pods.length;
+  for (let i = 0; i < missing; i += 1) addPod(world, set);
+  for (const pod of [...pods].sort(leastWanted).slice(0, Math.max(0, -missing))) {
+    remove(world, pod);
+    emit(world, set, {
+      reason: "SuccessfulDelete",
+      message: `Deleted pod: ${pod.metadata.name}`,
+      component: "replicaset-controller",
+    });
   }
+  count(world, set);
 }
 
 function addPod(world: World, set: Raw): void {
