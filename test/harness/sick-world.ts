@@ -20,8 +20,8 @@ export interface SickWorld {
   kubernetes: Kubernetes;
   world: World;
   labels(name: string): Record<string, string>;
-  /** A bad release, and its alert. */
-  sicken(name: string, startsAt?: string): Promise<void>;
+  /** A bad release, and its alert; returns when that starts, as it is said in it. */
+  sicken(name: string): Promise<string>;
   /** Its errors end, and its alert. */
   mend(name: string): Promise<void>;
   /** The record, once `test` holds for it. */
@@ -68,10 +68,12 @@ export async function startSickWorld(of: SickOptions): Promise<SickWorld> {
     kubernetes,
     world,
     labels,
-    async sicken(name, startsAt) {
+    async sicken(name) {
       sick.add(name);
       await badRelease(world.k, { namespace, name });
+      const startsAt = new Date().toISOString();
       await world.fire(labels(name), startsAt);
+      return startsAt;
     },
     async mend(name) {
       sick.delete(name);

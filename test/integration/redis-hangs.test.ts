@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../harness/processes.js";
 import { noSickWorld, type SickWorld, startSickWorld, suite } from "../harness/sick-world.js";
-import { TOKEN } from "../harness/world.js";
+import { postWebhook } from "../harness/webhook.js";
 
 /** Its connections stand, and nothing is answered: what a Redis does whose disk or host stands still. */
 describe.skipIf(noSickWorld !== null)(suite("Redis hangs"), () => {
@@ -23,34 +23,9 @@ describe.skipIf(noSickWorld !== null)(suite("Redis hangs"), () => {
 
   const freeze = () => process.kill(s.world.redis.pid, "SIGSTOP");
   const thaw = () => void (s && process.kill(s.world.redis.pid, "SIGCONT"));
-  const ask = (path: string, init: RequestInit = {}) =>
-    fetch(`http://127.0.0.1:${s.world.port}${path}`, { ...init, signal: AbortSignal.timeout(20_000) });
-  const post = (fingerprint: string) =>
-    ask("/webhooks/alertmanager", {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: `Bearer ${TOKEN}` },
-      body: JSON.stringify({
-        version: "4",
-        groupKey: "hung",
-        status: "firing",
-        receiver: "nightshift",
-        groupLabels: {},
-        commonLabels: {},
-        commonAnnotations: {},
-        externalURL: "",
-        alerts: [
-          {
-            status: "firing",
-            labels: { alertname: "WhileItHangs", severity: "critical" },
-            annotations: {},
-            startsAt: new Date().toISOString(),
-            endsAt: "0001-01-01T00:00:00Z",
-            generatorURL: "",
-            fingerprint,
-          },
-        ],
-      }),
-    });
+  const soon = () => AbortSignal.timeout(20_000);
+  const readyz = () => fetch(`http://127.0.0.1:${s.world.port}/readyz`, { signal: soon() });
+  const post = () => postWebhook(s.world.port, { alertname: "WhileItHangs", signal: soon() });
 
   it.each([
     ["before", "intent"],
@@ -85,14 +60,14 @@ describe.skipIf(noSickWorld !== null)(suite("Redis hangs"), () => {
     const before = pages();
     freeze();
     try {
-      const answer = await post("00000000000000fe");
+      const answer = await post();
       expect(answer.status).toBe(503);
-      expect((await ask("/readyz")).status).toBe(503);
+      expect((await readyz()).status).toBe(503);
       await until("the direct page", async () => pages() > before, 30_000);
     } finally {
       thaw();
     }
-    await until("it to take alerts again", async () => (await post("00000000000000fe")).status === 202, 30_000);
-    await until("readiness", async () => (await ask("/readyz")).ok);
+    await until("it to take alerts again", async () => (await post()).status === 202, 30_000);
+    await until("readiness", async () => (await readyz()).ok);
   }, 90_000);
 });

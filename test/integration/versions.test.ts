@@ -5,12 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Kubernetes, startKubernetes } from "../../sandbox/kubernetes/kubernetes.js";
-import { alertmanagerProgram, freePort, until } from "../harness/processes.js";
-import { badRelease, errorRate, startWorld, testPolicy, type World } from "../harness/world.js";
+import { freePort, until } from "../harness/processes.js";
+import { noSickWorld, type SickWorld, startSickWorld, suite } from "../harness/sick-world.js";
 
-const missing = alertmanagerProgram() === null ? "no Alertmanager on this machine" : null;
-const NAMESPACE = "versions";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** This very program, but what it writes carries the next version: jobs, records and ledgers. */
@@ -31,151 +28,122 @@ function nextVersion(): string {
   return dir;
 }
 
-describe.skipIf(missing !== null)(
-  `two versions side by side${missing === null ? "" : ` (not run: ${missing})`}`,
-  () => {
-    let kubernetes: Kubernetes;
-    let world: World;
-    let redis: Redis;
-    const dir = mkdtempSync(join(tmpdir(), "versions-"));
-    const next = nextVersion();
-    const sick = new Set<string>();
-    const running = new Set<ChildProcess>();
+describe.skipIf(noSickWorld !== null)(suite("two versions side by side"), () => {
+  let s: SickWorld;
+  let redis: Redis;
+  const next = nextVersion();
+  const running = new Set<ChildProcess>();
 
-    beforeAll(async () => {
-      kubernetes = await startKubernetes();
-      writeFileSync(join(dir, "kubeconfig"), kubernetes.kubeconfig());
-      world = await startWorld({
-        kubeconfig: join(dir, "kubeconfig"),
-        policy: testPolicy([NAMESPACE], "    autonomy: auto"),
-        slackMode: "none",
-      });
-      errorRate(
-        world.prometheus,
-        ({ service }) => (sick.has(service) ? 0.4 : 0),
-        ["begun-by-newer", "begun-by-older", "during"].map((service) => ({ namespace: NAMESPACE, service })),
-      );
-      redis = new Redis({ path: world.redis.url.slice("unix://".length) } as object);
-    }, 60_000);
+  beforeAll(async () => {
+    s = await startSickWorld({ namespace: "versions", services: ["begun-by-newer", "begun-by-older", "during"] });
+    redis = new Redis({ path: s.world.redis.url.slice("unix://".length) } as object);
+  }, 60_000);
 
-    afterEach(() => {
-      for (const child of running) child.kill("SIGKILL");
-    });
+  afterEach(() => {
+    for (const child of running) child.kill("SIGKILL");
+  });
 
-    afterAll(async () => {
-      redis?.disconnect();
-      await world?.stop();
-      await kubernetes?.stop();
-      for (const one of [dir, next]) rmSync(one, { recursive: true, force: true });
-    }, 60_000);
+  afterAll(async () => {
+    redis?.disconnect();
+    await s?.stop();
+    rmSync(next, { recursive: true, force: true });
+  }, 60_000);
 
-    async function startNewer(port: number): Promise<{ stop(): Promise<void> }> {
-      const env = { ...process.env, ...world.env, NIGHTSHIFT_PORT: String(port) };
-      const child = spawn(process.execPath, [join(next, "bin/nightshift.js"), "serve"], { env, stdio: "ignore" });
-      running.add(child);
-      const gone = new Promise<void>((done) => child.once("exit", () => done()));
-      void gone.then(() => running.delete(child));
-      await until("the newer one to be ready", async () =>
-        fetch(`http://127.0.0.1:${port}/readyz`).then(
-          (answer) => answer.ok,
-          () => false,
-        ),
-      );
-      return {
-        async stop() {
-          child.kill("SIGTERM");
-          await gone;
-        },
-      };
-    }
-
-    const labels = (service: string) => ({
-      alertname: "HighErrorRate",
-      namespace: NAMESPACE,
-      service,
-      severity: "critical",
-    });
-    const effects = (name: string) =>
-      kubernetes
-        .writes()
-        .filter((w) => w.kind === "Deployment" && w.name === name && w.templateChanged && w.op !== null);
-    /** Every record as it lies in Redis, whatever its version. */
-    async function stored(name: string): Promise<Record<string, any> | undefined> {
-      const keys = await redis.keys("{nightshift}:inc:*");
-      const all = await Promise.all(keys.map(async (key) => JSON.parse((await redis.hget(key, "json")) ?? "{}")));
-      return all.find((record) => record.target?.name === name);
-    }
-    const ledger = (name: string) => {
-      const lease = kubernetes
-        .list("Lease", "nightshift")
-        .find((one) => String(one.metadata.annotations?.["nightshift.dev/target"]).includes(`"${name}"`));
-      return JSON.parse(lease?.metadata.annotations["nightshift.dev/ledger"] ?? "null") as Record<string, any> | null;
+  async function startNewer(port: number): Promise<{ stop(): Promise<void> }> {
+    const env = { ...process.env, ...s.world.env, NIGHTSHIFT_PORT: String(port) };
+    const child = spawn(process.execPath, [join(next, "bin/nightshift.js"), "serve"], { env, stdio: "ignore" });
+    running.add(child);
+    const gone = new Promise<void>((done) => child.once("exit", () => done()));
+    void gone.then(() => running.delete(child));
+    await until("the newer one to be ready", async () =>
+      fetch(`http://127.0.0.1:${port}/readyz`).then(
+        (answer) => answer.ok,
+        () => false,
+      ),
+    );
+    return {
+      async stop() {
+        child.kill("SIGTERM");
+        await gone;
+      },
     };
-    async function sicken(name: string): Promise<void> {
-      sick.add(name);
-      await badRelease(world.k, { namespace: NAMESPACE, name });
-      await world.fire(labels(name));
-    }
-    async function mend(name: string): Promise<Record<string, any>> {
-      sick.delete(name);
-      await world.resolve(labels(name));
-      return until("the end", async () => {
+  }
+
+  /** Every record as it lies in Redis, whatever its version. */
+  async function stored(name: string): Promise<Record<string, any> | undefined> {
+    const keys = await redis.keys("{nightshift}:inc:*");
+    const all = await Promise.all(keys.map(async (key) => JSON.parse((await redis.hget(key, "json")) ?? "{}")));
+    return all.find((record) => record.target?.name === name);
+  }
+  const ledger = (name: string) => {
+    const lease = s.kubernetes
+      .list("Lease", "nightshift")
+      .find((one) => String(one.metadata.annotations?.["nightshift.dev/target"]).includes(`"${name}"`));
+    return JSON.parse(lease?.metadata.annotations["nightshift.dev/ledger"] ?? "null") as Record<string, any> | null;
+  };
+  async function mend(name: string): Promise<Record<string, any>> {
+    await s.mend(name);
+    // Two programs on two cores: minutes where other tests run beside it.
+    return until(
+      "the end",
+      async () => {
         const record = await stored(name);
         return record?.["endedAt"] ? record : null;
-      });
-    }
-    const watched = (name: string) =>
-      until("a run that is being verified", async () => ((await stored(name))?.["run"]?.looks.length ?? 0) > 0);
-    const leftForNewer = async () => {
-      const text = await (await fetch(`http://127.0.0.1:${world.port}/metrics`)).text();
-      return [...text.matchAll(/^nightshift_jobs_total\{.*result="newer"\} (\d+)$/gm)].reduce(
-        (n, m) => n + Number(m[1]),
-        0,
-      );
-    };
+      },
+      120_000,
+    );
+  }
+  const watched = (name: string) =>
+    until("a run that is being verified", async () => ((await stored(name))?.["run"]?.looks.length ?? 0) > 0);
+  const leftForNewer = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${s.world.port}/metrics`)).text();
+    return [...text.matchAll(/^nightshift_jobs_total\{.*result="newer"\} (\d+)$/gm)].reduce(
+      (n, m) => n + Number(m[1]),
+      0,
+    );
+  };
 
-    it("the older leaves alone what the newer has begun, for as long as it takes, and hides nothing else (H41 I1 I7)", async () => {
-      let newer: Awaited<ReturnType<typeof startNewer>> | undefined;
-      await world.restart(async () => {
-        newer = await startNewer(world.port);
-        await sicken("begun-by-newer");
-        await watched("begun-by-newer");
-        await newer.stop();
-      });
-      const before = await stored("begun-by-newer");
-      expect(before).toMatchObject({ v: 2, state: "running" });
-      expect(ledger("begun-by-newer")).toMatchObject({ v: 2, run: { begun: true } });
-      const pages = world.pager.alerts.length;
-      await until("the older to meet it", async () => (await leftForNewer()) > 0, 30_000);
-      await sicken("during");
-      await watched("during");
-      const during = await mend("during");
-
-      expect(during).toMatchObject({ v: 1, state: "remediated" });
-      expect(await stored("begun-by-newer")).toEqual(before);
-      expect(ledger("begun-by-newer")).toMatchObject({ v: 2, run: { begun: true } });
-      expect(world.pager.alerts).toHaveLength(pages);
-      expect((await world.incidents()).map((record) => record.target?.name)).toEqual(["during"]);
-
-      newer = await startNewer(await freePort());
-      const end = await mend("begun-by-newer");
+  it("the older leaves alone what the newer has begun, for as long as it takes, and hides nothing else (H41 I1 I7)", async () => {
+    let newer: Awaited<ReturnType<typeof startNewer>> | undefined;
+    await s.world.restart(async () => {
+      newer = await startNewer(s.world.port);
+      await s.sicken("begun-by-newer");
+      await watched("begun-by-newer");
       await newer.stop();
-      expect(end, JSON.stringify(end["timeline"])).toMatchObject({ v: 2, state: "remediated" });
-      expect([effects("begun-by-newer").length, effects("during").length]).toEqual([1, 1]);
-    }, 150_000);
+    });
+    const before = await stored("begun-by-newer");
+    expect(before).toMatchObject({ v: 2, state: "running" });
+    expect(ledger("begun-by-newer")).toMatchObject({ v: 2, run: { begun: true } });
+    const pages = s.world.pager.alerts.length;
+    await until("the older to meet it", async () => (await leftForNewer()) > 0, 30_000);
+    await s.sicken("during");
+    await watched("during");
+    const during = await mend("during");
 
-    it("the newer goes on with what the older has begun (H41 I1)", async () => {
-      await sicken("begun-by-older");
-      await watched("begun-by-older");
-      let end: Record<string, any> = {};
-      await world.restart(async () => {
-        const newer = await startNewer(world.port);
-        end = await mend("begun-by-older");
-        await newer.stop();
-      });
+    expect(during).toMatchObject({ v: 1, state: "remediated" });
+    expect(await stored("begun-by-newer")).toEqual(before);
+    expect(ledger("begun-by-newer")).toMatchObject({ v: 2, run: { begun: true } });
+    expect(s.world.pager.alerts).toHaveLength(pages);
+    expect((await s.world.incidents()).map((record) => record.target?.name)).toEqual(["during"]);
 
-      expect(end, JSON.stringify(end["timeline"])).toMatchObject({ v: 1, state: "remediated" });
-      expect(effects("begun-by-older")).toHaveLength(1);
-    }, 120_000);
-  },
-);
+    newer = await startNewer(await freePort());
+    const end = await mend("begun-by-newer");
+    await newer.stop();
+    expect(end, JSON.stringify(end["timeline"])).toMatchObject({ v: 2, state: "remediated" });
+    expect([s.effects("begun-by-newer"), s.effects("during")]).toEqual([1, 1]);
+  }, 300_000);
+
+  it("the newer goes on with what the older has begun (H41 I1)", async () => {
+    await s.sicken("begun-by-older");
+    await watched("begun-by-older");
+    let end: Record<string, any> = {};
+    await s.world.restart(async () => {
+      const newer = await startNewer(s.world.port);
+      end = await mend("begun-by-older");
+      await newer.stop();
+    });
+
+    expect(end, JSON.stringify(end["timeline"])).toMatchObject({ v: 1, state: "remediated" });
+    expect(s.effects("begun-by-older")).toBe(1);
+  }, 120_000);
+});
