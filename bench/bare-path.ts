@@ -1,6 +1,7 @@
 /**
- * The floor of the way from a webhook to the first write: bare Fastify, two BullMQ hops, and one after the other the
- * requests that PROTOCOL section 4 asks for before the first effect, as src/execution sends them. Nothing is decided.
+ * The floor of the way from a webhook to the first write: bare Fastify, two BullMQ hops, and the requests that PROTOCOL asks
+ * for before the first effect, as src/execution sends them: what depends on each other one after the other, the rest side by
+ * side. Nothing is decided, and nothing is looked at for the plan.
  */
 import { Queue, Worker } from "bullmq";
 import fastify from "fastify";
@@ -67,12 +68,27 @@ async function reserve(): Promise<void> {
   await turn;
 }
 
-async function path({ namespace, name }: Job): Promise<void> {
-  const target = `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+const pathOf = ({ namespace, name }: Job) => `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+
+/** Section 3, "considered": ids are made of the target's UID, and no outcome without the Lease. */
+async function considered(job: Job): Promise<void> {
+  await ask("GET", pathOf(job));
+  await ask("GET", `${leases}/bare-${job.name}`);
+}
+
+async function path(job: Job): Promise<void> {
+  const target = pathOf(job);
+  const { name } = job;
   const mine = `bare-${name}`;
   await ask("GET", `${leases}/${mine}`); // 1: the Lease
   const taken = await ask("POST", leases, lease(mine)); // 3: take it
-  await ask("GET", `/api/v1/namespaces/${input.namespace}/configmaps/nightshift-control`); // 6: the kill switch
+  // 6: the kill switch, the cooldown in the ledger, the budget, and the target as the guards look at it
+  await Promise.all([
+    ask("GET", `/api/v1/namespaces/${input.namespace}/configmaps/nightshift-control`),
+    ask("GET", `${leases}/${mine}`),
+    ask("GET", `${leases}/bare-budget`),
+    ask("GET", target),
+  ]);
   await reserve(); // section 11: the budget by compare-and-set, before the first intent
   const live = await ask("GET", target); // 6: the target, last
   const open = { resourceVersion: taken.metadata.resourceVersion, annotations: { "nightshift.dev/ledger": "{}" } };
@@ -94,10 +110,14 @@ const options = { connection: { path: input.socket } as never, prefix: "{bare}" 
 const worker = { connection: { path: input.socket, maxRetriesPerRequest: null } as never, prefix: "{bare}" };
 const [first, second] = [new Queue<Job>("first", options), new Queue<Job>("second", options)];
 const hops = [
-  new Worker<Job>("first", async (job) => void (await second.add("hop", job.data, { removeOnComplete: true })), {
-    ...worker,
-    concurrency: 16,
-  }),
+  new Worker<Job>(
+    "first",
+    async (job) => {
+      await considered(job.data);
+      await second.add("hop", job.data, { removeOnComplete: true });
+    },
+    { ...worker, concurrency: 16 },
+  ),
   new Worker<Job>("second", (job) => path(job.data), { ...worker, concurrency: 8 }),
 ];
 for (const one of [first, second]) one.on("error", console.error);
