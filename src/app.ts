@@ -11,6 +11,7 @@ import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
 import { createMayLift } from "./app/may-lift.js";
+import { nudgeOf } from "./app/nudge.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -33,7 +34,7 @@ import { incidentActivity } from "./pipeline-consider.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
 import { loadRunbooks } from "./plan/registry.js";
 import { createConsumer, createProducer, type Consumer, queueNames } from "./queue/queues.js";
-import { JOB_VERSION, type Job } from "./queue/jobs.js";
+import type { Job } from "./queue/jobs.js";
 import { startEmbeddedRedis } from "./store/embedded.js";
 import { createFactStore } from "./store/facts.js";
 import { createLineStore } from "./store/lines.js";
@@ -155,12 +156,8 @@ async function start(
     records,
     clock,
     async nudge(incident, kind, record) {
-      const job: Job =
-        kind === "expire"
-          ? { v: JOB_VERSION, kind, incident, nonce: record.plan?.nonce ?? "" }
-          : { v: JOB_VERSION, kind, incident };
-      const delay = kind === "expire" && record.plan ? record.plan.expiresAt - clock.now() : 0;
-      await add(job, delay).catch((error: unknown) =>
+      const { job, delayMs } = nudgeOf(incident, kind, { record, now: clock.now() });
+      await add(job, delayMs).catch((error: unknown) =>
         log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it"),
       );
     },
