@@ -31,6 +31,8 @@ export interface Hand {
 export interface Hands {
   /** Those that take jobs now. */
   serving(): Hand[];
+  /** Every worker and how far it has come, for messages. */
+  says(): string;
   /** Whoever ends is replaced from now on, or no longer. */
   replace(on: boolean): void;
   stop(): Promise<void>;
@@ -59,8 +61,10 @@ export async function startHands(options: HandsOptions): Promise<Hands> {
     return worker.warm.then(() => worker);
   }
   async function promote(): Promise<void> {
-    const next = await (spare ?? made());
+    // Taken at once: of two that die together the second must not wait for the same one.
+    const taken = spare ?? made();
     spare = null;
+    const next = await taken;
     next.promoted = true;
     next.child.send("go");
     await next.ready;
@@ -70,6 +74,13 @@ export async function startHands(options: HandsOptions): Promise<Hands> {
 
   return {
     serving: () => [...all].filter((worker) => worker.serves && !worker.gone),
+    says: () =>
+      [...all]
+        .map(({ pid, gone, serves, promoted }) => {
+          const how = gone ? "gone" : serves ? "serves" : promoted ? "is starting" : "is a spare";
+          return `${pid} ${how}${gone ? "" : ` (${stateOf(pid)})`}`;
+        })
+        .join(", "),
     replace(on) {
       replacing = on;
     },

@@ -168,7 +168,9 @@ class Scene {
     if (this.#dying.has(hand)) return;
     this.#dying.add(hand);
     await new Promise((done) => setTimeout(done, GATHER_MS));
-    await until("another worker", async () => (this.hands?.serving().length ?? 0) > 1);
+    await until("another worker", async () => (this.hands?.serving().length ?? 0) > 1).catch((error: unknown) => {
+      throw new Error(`${(error as Error).message}: ${this.hands?.says()}`);
+    });
     const hurried = () =>
       [...this.#actors.values()].some(
         ({ cell, died, parkedOn, last }) =>
