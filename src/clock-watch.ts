@@ -25,8 +25,11 @@ export type ClockVerdict = { agrees: boolean; says: string };
 export interface ClockWatch {
   /** Asks every source once. Never rejects: who does not answer is not counted. */
   look(): Promise<void>;
-  /** Whether any of the others agrees with our clock; two that agree outvote a third. */
-  verdict(): ClockVerdict;
+  /**
+   * Whether any of the others agrees with our clock; two that agree outvote a third. Who seems to be wrong is asked once more
+   * first: a machine that slept has a wall clock that went on and a monotonic one that stood. Never rejects.
+   */
+  verdict(): Promise<ClockVerdict>;
 }
 
 export function createClockWatch(of: {
@@ -52,23 +55,32 @@ export function createClockWatch(of: {
     of.measured(source.name, offOf(base) / 1000);
   }
 
+  async function look(): Promise<void> {
+    const asked = of.sources.map((source) =>
+      ask(source).catch((error: unknown) => of.log.warn({ source: source.name, error }, "a clock could not be read")),
+    );
+    await Promise.all(asked);
+  }
+
+  function judge(): ClockVerdict {
+    const off = of.sources.flatMap(({ name }) => {
+      const one = known.get(name);
+      return one === undefined || clock.monotonic() - one.at > KEPT_MS ? [] : [{ name, ms: offOf(one.base) }];
+    });
+    if (off.length === 0) return { agrees: false, says: "neither the API server nor Redis told its time" };
+    return {
+      agrees: off.some(({ ms }) => Math.abs(ms) <= STOP_MS),
+      says: off.map(({ name, ms }) => `${name} is ${seconds(ms)}`).join(", "),
+    };
+  }
+
   return {
-    async look() {
-      const asked = of.sources.map((source) =>
-        ask(source).catch((error: unknown) => of.log.warn({ source: source.name, error }, "a clock could not be read")),
-      );
-      await Promise.all(asked);
-    },
-    verdict() {
-      const off = of.sources.flatMap(({ name }) => {
-        const one = known.get(name);
-        return one === undefined || clock.monotonic() - one.at > KEPT_MS ? [] : [{ name, ms: offOf(one.base) }];
-      });
-      if (off.length === 0) return { agrees: false, says: "neither the API server nor Redis told its time" };
-      return {
-        agrees: off.some(({ ms }) => Math.abs(ms) <= STOP_MS),
-        says: off.map(({ name, ms }) => `${name} is ${seconds(ms)}`).join(", "),
-      };
+    look,
+    async verdict() {
+      const first = judge();
+      if (first.agrees) return first;
+      await look();
+      return judge();
     },
   };
 }

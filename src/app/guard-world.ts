@@ -23,7 +23,7 @@ export interface WorldPorts {
   control: ControlStore;
   facts: FactStore;
   storm(withinMs: number): Promise<StormView>;
-  clock(): ClockVerdict;
+  clock(): Promise<ClockVerdict>;
   policy(): Policy;
   keys(): string[];
   symptom(record: IncidentRecord): Promise<Symptom>;

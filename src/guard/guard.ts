@@ -56,8 +56,8 @@ export interface GuardWorld {
   budget(): Promise<BudgetEntry[]>;
   control(): Promise<Control>;
   storm(): Promise<StormView>;
-  /** What the other clocks said of ours when they were last asked. */
-  clock(): ClockVerdict;
+  /** What the other clocks say of ours. */
+  clock(): Promise<ClockVerdict>;
   history(fingerprint: string): Promise<FingerprintHistory>;
   /** Whether the writer's identity may do what the runbook needs, with the first thing that it may not. */
   bound(): Promise<{ ok: boolean; missing: string }>;

@@ -161,7 +161,7 @@ export function scene(at: "plan" | "effect" = "plan", now = NOW): Scene {
     ledger: async () => structuredClone(emptyLedger),
     budget: async () => [],
     control: async () => ({ state: "readable", pauses: [] }),
-    clock: () => ({ agrees: true, says: "the API server is 0 s off, Redis is 0 s off" }),
+    clock: async () => ({ agrees: true, says: "the API server is 0 s off, Redis is 0 s off" }),
     storm: async () => ({
       newly: [{ cluster: "prod", kind: "Deployment", namespace: "shop", name: "cart", since: now - MINUTE }],
       managed: 12,

@@ -7,7 +7,7 @@ export const guard: Guard = {
   overrule: "fixed",
   summary: "Holds everything while this process's clock is more than 15 s from both the API server's and Redis'.",
   async evaluate({ world }) {
-    const { agrees, says } = world.clock();
+    const { agrees, says } = await world.clock();
     const expected = "at most 15 s from the API server's clock or from Redis'";
     if (agrees) return passes("its clock agrees", expected, says);
     return holds("clock", `this process's clock is wrong: ${says}; synchronise the machine's clock (NTP)`, {

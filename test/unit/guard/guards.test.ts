@@ -74,7 +74,9 @@ const rows: Row[] = [
     when: "the API server and Redis both say that it is another time",
     reason: "clock",
     change: ({ world }) =>
-      Object.assign(world, { clock: () => ({ agrees: false, says: "the API server is 600 s ahead of this process" }) }),
+      Object.assign(world, {
+        clock: async () => ({ agrees: false, says: "the API server is 600 s ahead of this process" }),
+      }),
   },
   {
     id: "G27 H50",
