@@ -409,6 +409,15 @@ describe("the checker", () => {
     expect(of([told]).join()).toMatch(/cart was written to/);
   });
 
+  it("takes what was seen later for later, also within one millisecond", () => {
+    const says = (events: HistoryEvent[]) => check(history(events)).violations.map((violation) => violation.says);
+    const settledAtOnce = [webhook(0), webhook(5), page(50), click(100), lease(110), read(120, "10")];
+    const [intended, written, settled] = [lease(140, intent("10")), write(140), lease(140, { ops: ["k1"] })];
+
+    expect(says([...settledAtOnce, intended, written, settled])).toEqual([]);
+    expect(says([...settledAtOnce, intended, settled, written]).join()).toMatch(/has no intent for it/);
+  });
+
   it.each(rows)("reports $invariant when $what", ({ invariant, history: of, says }) => {
     const { violations } = check(of());
 

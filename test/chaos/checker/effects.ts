@@ -49,10 +49,14 @@ function targetOf(history: History, event: RequestEvent): TargetSeen | null {
   return history.targets.find((target) => target.uid === intent?.lease?.target) ?? null;
 }
 
-/** Accepted writes of Leases before `event` was applied, in the order in which they were. */
+/** Accepted writes of Leases before `event` was applied, in the order in which they were; within a millisecond as they were seen. */
 function leasesBefore(history: History, event: RequestEvent): RequestEvent[] {
-  return requestsOf(history)
-    .filter((one) => one.lease !== null && one.status !== null && one.status < 300 && one.done <= event.done)
+  const all = requestsOf(history);
+  const place = all.indexOf(event);
+  const earlier = (one: RequestEvent, index: number) =>
+    one.done < event.done || (one.done === event.done && index < place);
+  return all
+    .filter((one, index) => one.lease !== null && one.status !== null && one.status < 300 && earlier(one, index))
     .sort((a, b) => a.done - b.done);
 }
 
