@@ -174,7 +174,7 @@ function policy(perHour: number, health: string): string {
   return `apiVersion: nightshift.dev/v1
 clusters: [{ name: test, namespaces: [${APPS}] }]
 defaults:
-  approval: { from: ['slack-group:sre'], count: 1, expires: 10m }
+  approval: { from: ['slack-group:sre'], count: 1, expires: 45s }
 guards:
   rollback: { health: ${health} }
   change: { deployAge: 0s, humanWrite: 0s }
