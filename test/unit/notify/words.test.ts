@@ -31,8 +31,10 @@ const states: IncidentRecord["state"][] = [
   "held",
   "suppressed",
 ];
+/** Our own shorthand for guards never reaches people; what others write may look like it. */
+const SHORTHAND = /\bG\d\d\b/;
 const hostile = fc.oneof(
-  fc.string({ maxLength: 200 }),
+  fc.string({ maxLength: 200 }).filter((text) => !SHORTHAND.test(text)),
   fc.constantFrom(
     "<!channel>",
     "<@U123>",
@@ -116,7 +118,7 @@ describe("what people read", () => {
         expect(eventFaults(sent)).toEqual([]);
         expect(JSON.stringify(sent).length).toBeLessThan(512 * 1024);
         expect(JSON.stringify(message.blocks)).not.toMatch(/<!channel>|<@U123>/);
-        expect(JSON.stringify(message.blocks)).not.toMatch(/\bG\d\d\b/);
+        expect(JSON.stringify(message.blocks)).not.toMatch(SHORTHAND);
       }),
       { numRuns: 200 },
     );
