@@ -36,7 +36,8 @@ export class FaultsError extends TerminalError {
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown. A host of several addresses fails with one error for each, and no words of its own. */
 export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? error.message : String(error);
 }

@@ -8,18 +8,23 @@ import { shareAnswer } from "./shared-answer.js";
 const TIMEOUT_MS = 5000;
 const SHARED_MS = 500;
 
+/** All that is needed of an alert to tell that it fires: a storm has thousands, and each incident asks several times. */
+const firing = z.object({
+  fingerprint: z.string(),
+  startsAt: z.string(),
+  status: z.object({ state: z.string() }).nullish(),
+});
+
 /** Alertmanager 0.25 leaves out what the newest specification requires: only what is used is asked for. */
-const alerts = z.array(
-  z.object({
-    fingerprint: z.string(),
-    startsAt: z.string(),
+const whole = z.array(
+  firing.extend({
     labels: z.record(z.string(), z.string()),
     annotations: z.record(z.string(), z.string()).nullish(),
     generatorURL: z.string().nullish(),
     receivers: z.array(z.object({ name: z.string() })).nullish(),
-    status: z.object({ state: z.string() }).nullish(),
   }),
 );
+const alone = z.array(firing);
 
 export interface AlertmanagerClient extends AlertmanagerReader {
   /** What each says of itself, or why it could not be asked. */
@@ -49,7 +54,9 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
   const peers = urls.map(splitUrl);
 
   // A storm asks the same thing hundreds of times at once: questions within half a second share one answer.
-  const shared = new Map(peers.map((peer) => [peer.base, shareAnswer(() => request(peer).then(indexed), SHARED_MS)]));
+  const shared = new Map(
+    peers.map((peer) => [peer.base, shareAnswer(() => request(peer, alone).then(indexed), SHARED_MS)]),
+  );
 
   /** "Active" may be half a second old. "Not active" must not be older than the question: the alert may be younger. */
   async function fires(base: string, key: string): Promise<boolean> {
@@ -60,11 +67,14 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
     return !fresh && (await one.next()).has(key);
   }
 
-  async function request(peer: (typeof peers)[number]): Promise<ActiveAlert[]> {
+  async function request<T extends z.infer<typeof firing>>(
+    peer: (typeof peers)[number],
+    shape: z.ZodType<T[]>,
+  ): Promise<T[]> {
     const query = new URLSearchParams({ active: "true", silenced: "false", inhibited: "false", unprocessed: "false" });
     // The API takes an expression here: the name is quoted so that it stands for itself.
     if (receiver !== "") query.set("receiver", receiver.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const parsed = alerts.safeParse(
+    const parsed = shape.safeParse(
       await fetchJson("Alertmanager", `${peer.base}/api/v2/alerts?${query}`, {
         headers: peer.headers,
         timeoutMs: TIMEOUT_MS,
@@ -72,17 +82,7 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
     );
     if (!parsed.success)
       throw new UnavailableError("ERR_UNREADABLE", "Alertmanager answered its alerts in a shape that is not known");
-    return parsed.data
-      .filter((alert) => alert.status?.state !== "suppressed")
-      .map((alert) => ({
-        fingerprint: alert.fingerprint,
-        startsAt: alert.startsAt,
-        labels: alert.labels,
-        annotations: alert.annotations ?? {},
-        generatorURL: alert.generatorURL ?? "",
-        receivers: (alert.receivers ?? []).map((r) => r.name),
-        externalURL: peer.base,
-      }));
+    return parsed.data.filter((alert) => alert.status?.state !== "suppressed");
   }
 
   return {
@@ -103,9 +103,9 @@ export function createAlertmanagers(urls: readonly string[], receiver: string, l
     async active() {
       const seen = new Map<string, ActiveAlert>();
       for (const peer of peers) {
-        for (const alert of await request(peer)) {
+        for (const alert of await request(peer, whole)) {
           const key = instantKey(alert.fingerprint, alert.startsAt);
-          if (!seen.has(key)) seen.set(key, alert);
+          if (!seen.has(key)) seen.set(key, activeAlert(alert, peer.base));
         }
       }
       return [...seen.values()];
@@ -146,6 +146,18 @@ function instantKey(fingerprint: string, startsAt: string): string {
   return `${fingerprint}@${Math.floor(Date.parse(startsAt))}`;
 }
 
-function indexed(found: readonly ActiveAlert[]): Set<string> {
+function activeAlert(alert: z.infer<typeof whole>[number], externalURL: string): ActiveAlert {
+  return {
+    fingerprint: alert.fingerprint,
+    startsAt: alert.startsAt,
+    labels: alert.labels,
+    annotations: alert.annotations ?? {},
+    generatorURL: alert.generatorURL ?? "",
+    receivers: (alert.receivers ?? []).map((r) => r.name),
+    externalURL,
+  };
+}
+
+function indexed(found: readonly z.infer<typeof firing>[]): Set<string> {
   return new Set(found.map((alert) => instantKey(alert.fingerprint, alert.startsAt)));
 }

@@ -1,4 +1,6 @@
+import { Agent, type Dispatcher, interceptors } from "undici";
 import { messageOf, TerminalError, UnavailableError } from "../errors.js";
+import { exchange } from "./exchange.js";
 
 /** A URL that may carry basic auth: the credentials go into a header and never into an error. */
 export function splitUrl(url: string): { base: string; headers: Record<string, string> } {
@@ -14,27 +16,35 @@ export function splitUrl(url: string): { base: string; headers: Record<string, s
 
 const MAX_BYTES = 32 * 1024 * 1024;
 
+/** A proxy before Prometheus or Alertmanager may send us on; credentials are not taken along to another host. */
+const agent = new Agent().compose(interceptors.redirect({ maxRedirections: 5 }));
+
 /** Fetches JSON with a deadline. Errors: UnavailableError (no answer, 5xx, 429), TerminalError (any other refusal). */
 export async function fetchJson(
   what: string,
   url: string,
-  options: { headers: Record<string, string>; method?: string; body?: string; timeoutMs: number },
+  options: { headers: Record<string, string>; method?: Dispatcher.HttpMethod; body?: string; timeoutMs: number },
 ): Promise<unknown> {
-  const { timeoutMs, ...init } = options;
-  let response: Response;
+  const { origin, pathname, search } = new URL(url);
+  const { method = "GET" } = options;
+  let status: number;
   let text: string;
   try {
-    response = await fetch(url, { ...init, redirect: "follow", signal: AbortSignal.timeout(timeoutMs) } as RequestInit);
-    text = await response.text();
+    ({ status, text } = await exchange({
+      ...options,
+      dispatcher: agent,
+      origin,
+      path: pathname + search,
+      method,
+    }));
   } catch (cause) {
-    const inner = cause instanceof Error && cause.cause !== undefined ? messageOf(cause.cause) : messageOf(cause);
-    throw new UnavailableError("ERR_UNREACHABLE", `${what} could not be asked: ${inner}`, { cause });
+    throw new UnavailableError("ERR_UNREACHABLE", `${what} could not be asked: ${messageOf(cause)}`, { cause });
   }
   if (text.length > MAX_BYTES)
     throw new UnavailableError("ERR_TOO_LONG", `${what} answered with ${text.length} bytes, more than ${MAX_BYTES}`);
-  if (!response.ok) {
-    const says = `${what} answered ${response.status}: ${text.slice(0, 200)}`;
-    if (response.status >= 500 || response.status === 429) throw new UnavailableError("ERR_UNREACHABLE", says);
+  if (status < 200 || status > 299) {
+    const says = `${what} answered ${status}: ${text.slice(0, 200)}`;
+    if (status >= 500 || status === 429) throw new UnavailableError("ERR_UNREACHABLE", says);
     throw new TerminalError("ERR_REFUSED", says);
   }
   try {

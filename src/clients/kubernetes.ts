@@ -1,4 +1,3 @@
-import { request } from "undici";
 import type { Clock } from "../clock.js";
 import {
   type AccessQuestion,
@@ -15,6 +14,7 @@ import {
   type WriteOptions,
 } from "../cluster.js";
 import { messageOf } from "../errors.js";
+import { exchange, type Exchanged, LateError } from "./exchange.js";
 import { type KubernetesAuth, loadAuth } from "./kubernetes-auth.js";
 import { listPath, objectPath } from "./kubernetes-paths.js";
 
@@ -41,12 +41,6 @@ interface Call {
   timeoutMs?: number;
 }
 
-interface Answer {
-  status: number;
-  headers: Record<string, string | string[] | undefined>;
-  text: string;
-}
-
 const TIMEOUT_MS = 10_000;
 const PAGE = "500";
 /** A kind that the cluster does not serve is asked for again after this long: most have neither KEDA nor Argo Rollouts. */
@@ -67,8 +61,11 @@ export async function createKubernetes(options: {
 function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): KubernetesClient {
   /** Paths of kinds that are not served, with when that was answered. */
   const absent = new Map<string, number>();
+  // Behind a proxy of many clusters the API server's URL has a path of its own.
+  const { origin, pathname } = new URL(auth.server);
+  const prefix = pathname.replace(/\/+$/, "");
 
-  async function send(call: Call): Promise<Answer> {
+  async function send(call: Call): Promise<Exchanged> {
     const { agent, headers } = await auth.present().catch((cause: unknown) => {
       throw new ClusterError(
         null,
@@ -77,12 +74,12 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
         { cause },
       );
     });
-    const url = new URL(auth.server + call.path);
-    for (const [name, value] of Object.entries(call.query ?? {})) url.searchParams.set(name, value);
-    const signal = AbortSignal.timeout(call.timeoutMs ?? TIMEOUT_MS);
+    const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     try {
-      const answer = await request(url, {
+      return await exchange({
         dispatcher: agent,
+        origin,
+        path: prefix + call.path + query,
         method: call.method,
         headers: {
           ...headers,
@@ -90,25 +87,23 @@ function clientOver(auth: KubernetesAuth, clock: Clock, fieldManager: string): K
           "user-agent": fieldManager,
           ...(call.body === undefined ? {} : { "content-type": call.contentType ?? "application/json" }),
         },
-        ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-        signal,
+        body: call.body === undefined ? undefined : JSON.stringify(call.body),
+        timeoutMs: call.timeoutMs ?? TIMEOUT_MS,
       });
-      return { status: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
     } catch (cause) {
-      const why = signal.aborted ? `no answer within ${(call.timeoutMs ?? TIMEOUT_MS) / 1000} s` : messageOf(cause);
-      throw new ClusterError(null, "Unanswered", `${call.about}: ${why}`, { cause });
+      throw new ClusterError(null, "Unanswered", `${call.about}: ${messageOf(cause)}`, { cause });
     }
   }
 
   /** Reads may be asked once more: after a cut connection, and after a 401 with fresh credentials. */
-  async function read(call: Call): Promise<Answer> {
-    let answer: Answer;
+  async function read(call: Call): Promise<Exchanged> {
+    let answer: Exchanged;
     try {
       answer = await send(call);
     } catch (error) {
-      if (error instanceof ClusterError && error.reason === "Unanswered" && !error.message.includes("no answer within"))
-        answer = await send(call);
-      else throw error;
+      const cut = error instanceof ClusterError && error.reason === "Unanswered" && !(error.cause instanceof LateError);
+      if (!cut) throw error;
+      answer = await send(call);
     }
     if (answer.status !== 401) return answer;
     auth.renew();
@@ -295,7 +290,7 @@ function timeoutOf(o: WriteOptions): { timeoutMs?: number } {
   return o.timeoutMs === undefined ? {} : { timeoutMs: o.timeoutMs };
 }
 
-function objectOf(call: Call, answer: Answer): KubeObject {
+function objectOf(call: Call, answer: Exchanged): KubeObject {
   if (answer.status >= 300) throw errorOf(call, answer);
   try {
     return JSON.parse(answer.text) as KubeObject;
@@ -305,7 +300,7 @@ function objectOf(call: Call, answer: Answer): KubeObject {
 }
 
 /** The Status body's reason and message; never the body itself, which may quote a Secret. */
-function errorOf(call: Call, answer: Answer): ClusterError {
+function errorOf(call: Call, answer: Exchanged): ClusterError {
   let reason = "";
   let message = "";
   try {
