@@ -65,12 +65,13 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
     const name = nameOf(target);
     const live = await cluster.get(target);
     if (live === null) return skip("target-not-found", `${name} is gone`);
-    const pods = await podsOf(target, live, cluster);
+    const asked = podsOf(target, live, cluster);
+    const [pods, couldNot] = await Promise.all([asked, couldNotStart(target, { live, pods: asked, cluster })]);
     const refused =
       ownedElsewhere(context) ??
       noPointInIt(name, live, pods) ??
       (await notDisrupted(target, { live, pods, cluster })) ??
-      (await couldNotStart(target, { live, pods, cluster }));
+      couldNot;
     if (refused !== null) return refused;
 
     const at = new Date(now).toISOString();
@@ -203,7 +204,7 @@ function surgesFirst(live: KubeObject): boolean {
 
 async function couldNotStart(
   target: Target,
-  of: { live: KubeObject; pods: readonly KubeObject[]; cluster: ClusterReader },
+  of: { live: KubeObject; pods: Promise<readonly KubeObject[]>; cluster: ClusterReader },
 ): Promise<Skip | null> {
   const { live, pods, cluster } = of;
   const says = await wouldNotStart({ namespace: target.namespace, template: live.spec.template, pods, cluster });

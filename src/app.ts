@@ -11,7 +11,7 @@ import { rememberYes } from "./app/rights.js";
 import { embeddedSecret } from "./app/secret.js";
 import { createStormView } from "./app/storm-view.js";
 import { createMayLift } from "./app/may-lift.js";
-import { nudgeOf } from "./app/nudge.js";
+import { createNudge } from "./app/nudge.js";
 import { createTasks, obeyControl } from "./app/tasks.js";
 import { createServer } from "./app/server.js";
 import { startSlack } from "./app/slack.js";
@@ -28,6 +28,7 @@ import type { Bracket } from "./execution/ports.js";
 import { loadGuards } from "./guard/gate.js";
 import { createLog, type Log } from "./log.js";
 import { createMetrics } from "./metrics.js";
+import { oneLook } from "./one-look.js";
 import { createMemory } from "./memory.js";
 import { createPipeline } from "./pipeline.js";
 import { incidentActivity } from "./pipeline-consider.js";
@@ -155,12 +156,7 @@ async function start(
   const transition = createTransition({
     records,
     clock,
-    async nudge(incident, kind, record) {
-      const { job, delayMs } = nudgeOf(incident, kind, { record, now: clock.now() });
-      await add(job, delayMs).catch((error: unknown) =>
-        log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it"),
-      );
-    },
+    nudge: createNudge({ add, clock, log }),
     stored(before, after) {
       if (before.state !== after.state && after.endedAt !== null && before.endedAt === null) {
         metrics.outcomes.inc({ outcome: after.state as "held", reason: after.reason ?? "none" });
@@ -256,6 +252,7 @@ async function start(
             holderLives,
             reader: writer,
             writer,
+            look: () => oneLook(reader),
             runbook: (name) => runbooks.get(name),
             reserve: (record, run) => reserveBudget(budgets, { record, run, policy, clock }),
             closeBudget: (run) => budgets.close(run),

@@ -6,10 +6,10 @@ import { leaseName, planOpKey } from "./execution/keys.js";
 import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
 import { oneLook } from "./one-look.js";
-import { needsTarget } from "./pipeline-open.js";
+import { needsTarget, type Opened } from "./pipeline-open.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
-import { type Activity, type Ends, remediate } from "./pipeline-remediate.js";
-import { joinsStorm, type Storm, stormOf, stormWakes } from "./pipeline-storm.js";
+import { type Activity, type Ends, planAhead, remediate } from "./pipeline-remediate.js";
+import { joinsStorm, type Storm, stormLooms, stormOf, stormWakes } from "./pipeline-storm.js";
 import { decide } from "./policy/decide.js";
 import { type Decision, type Rule, wakesPeople } from "./policy/policy.js";
 import { type IncidentRecord, isLive } from "./record/incident.js";
@@ -30,8 +30,15 @@ const OVERDUE_AGAIN_MS = 15 * 60_000;
 export async function considerIncident(p: PipelinePorts, incident: string): Promise<JobEnd> {
   const record = await p.records.get(incident);
   if (record === null || record.state !== "open") return DONE;
+  return considerOpened(p, { record, look: oneLook(p.reader) });
+}
+
+/** As `considerIncident`, for who has just read or written the record, and taken the look that all of it rests on. */
+export async function considerOpened(p: PipelinePorts, opened: Opened): Promise<JobEnd> {
+  const { record } = opened;
+  const incident = record.id;
   try {
-    return await considered(p, record);
+    return await considered(p, opened);
   } catch (error) {
     // Something could not be asked, or went wrong. No outcome without the Lease; a passed deadline brings a person.
     const asked = error instanceof ClusterError || error instanceof UnavailableError || error instanceof NewerError;
@@ -44,11 +51,11 @@ export async function considerIncident(p: PipelinePorts, incident: string): Prom
   }
 }
 
-async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<JobEnd> {
-  let record = opened;
+async function considered(p: PipelinePorts, opened: Opened): Promise<JobEnd> {
+  let { record } = opened;
   const lead = leading(p, record);
   const move = async (event: Event): Promise<JobEnd> => {
-    const moved = await p.transition(record.id, event, WHO);
+    const moved = await p.transition(record.id, event, WHO, record);
     if (moved.changed && !isLive(moved.record.state))
       p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
     return DONE;
@@ -60,7 +67,7 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
 
   const { decision } = lead;
   // Whoever resolves the target reads it, and the plan rests on that very reading.
-  const look = oneLook(p.reader);
+  const { look } = opened;
   if (needsTarget(decision) && record.target === null && decision.target !== null && !record.resolved) {
     const found = await resolveTarget(decision.target, lead.alert, look);
     if (!("target" in found)) {
@@ -93,11 +100,29 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
 
   // An outcome is recorded only after the target's Lease was read.
   const remedy = decision.runbook === null ? undefined : p.runbooks.get(decision.runbook);
-  // Asked while the Lease is read: neither waits for the other.
+  // Asked while the Lease is read: none of them waits for another.
   const activity = decision.decision === "remediate" && !record.resolved ? incidentActivity(p, record) : null;
-  activity?.catch(() => undefined);
+  const looming = joinsStorm(decision, record.severity) && !record.resolved ? stormLooms(p, decision) : null;
+  const subject = record;
+  const reading = record.target && p.leases.read(leaseName(record.cluster, record.target.uid));
+  const ends: Ends | null =
+    remedy?.kind === "remedy" && activity !== null && reading !== null
+      ? {
+          decision,
+          remedy,
+          look,
+          lease: reading,
+          activity,
+          diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
+          held,
+          suppressed,
+        }
+      : null;
+  // In a storm nothing is looked at; else the plan is made while the Lease is read, and dropped where that decides.
+  const ahead = ends && looming?.then(({ looms }) => (looms ? undefined : planAhead(p, subject, ends)));
+  for (const asked of [activity, looming, reading, ahead]) asked?.catch(() => undefined);
   if (record.target !== null) {
-    const lease = await p.leases.read(leaseName(record.cluster, record.target.uid));
+    const lease = await reading;
     const run = lease?.ledger.run;
     if (run?.begun && run.identity === record.identity) return move({ type: "lost" });
     if (lease && remedy?.kind === "remedy" && decision.decision === "remediate" && !record.resolved) {
@@ -122,27 +147,25 @@ async function considered(p: PipelinePorts, opened: IncidentRecord): Promise<Job
   }
   if (record.resolved) return suppressed("not-active", "every alert of it had resolved before it was considered");
   if (decision.decision === "ignore") return suppressed(decision.reason ?? "ignored", decision.says);
-  const storm = joinsStorm(decision, record.severity) ? await stormOf(p, record, decision) : null;
+  const storm = looming === null ? null : await stormOf(p, record, decision, looming);
   if (storm !== null) return inStorm(p, record, { decision, storm, held, suppressed });
   if (decision.decision === "escalate") return held(decision.reason ?? "escalated", decision.says);
 
   if (decision.decision === "diagnose" || decision.decision === "hold" || remedy?.kind !== "remedy") {
     const name = remedy?.kind === "remedy" ? remedy.diagnosis : (decision.runbook ?? "");
-    await diagnose(p, record, { runbook: name, params: remedy?.kind === "remedy" ? {} : decision.params });
-    if (decision.decision === "hold") return held(decision.reason ?? "protected", decision.says);
+    const diagnosis = await diagnose(p, record, {
+      runbook: name,
+      params: remedy?.kind === "remedy" ? {} : decision.params,
+    });
+    const found = diagnosis === null ? {} : { diagnosis };
+    if (decision.decision === "hold") return held(decision.reason ?? "protected", decision.says, found);
     const says = decision.says || "read only: nothing is changed";
-    return wakesPeople({ severity: record.severity }) ? held("diagnosis", says) : suppressed("diagnosis", says);
+    return wakesPeople({ severity: record.severity })
+      ? held("diagnosis", says, found)
+      : suppressed("diagnosis", says, found);
   }
-  const subject = record;
-  return remediate(p, record, {
-    decision,
-    remedy,
-    look,
-    activity: await (activity ?? incidentActivity(p, record)),
-    diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
-    held,
-    suppressed,
-  });
+  if (ends === null) return held("error", "a remedy without a target");
+  return remediate(p, record, ends, (await ahead) ?? undefined);
 }
 
 /** Told by the storm's own message and page; nothing is looked at or planned for it. */
@@ -220,12 +243,11 @@ async function diagnose(
   p: PipelinePorts,
   record: IncidentRecord,
   of: { runbook: string; params: unknown },
-): Promise<void> {
+): Promise<Diagnosis | null> {
   const runbook = p.runbooks.get(of.runbook);
-  if (runbook?.kind !== "diagnosis" || record.target === null) return;
-  let diagnosis: Diagnosis;
+  if (runbook?.kind !== "diagnosis" || record.target === null) return null;
   try {
-    diagnosis = await runbook.diagnose({
+    return await runbook.diagnose({
       target: record.target,
       params: runbook.params.parse(of.params ?? {}),
       alerts: record.alerts,
@@ -238,9 +260,8 @@ async function diagnose(
     });
   } catch (error) {
     // A diagnosis that fails never stops what follows: the person is told that there is none, and why.
-    diagnosis = { headline: [`no diagnosis: ${redact(messageOf(error))}`], details: [], logs: [] };
+    return { headline: [`no diagnosis: ${redact(messageOf(error))}`], details: [], logs: [] };
   }
-  await p.transition(record.id, { type: "diagnosed", diagnosis }, WHO);
 }
 
 /** Whether any firing alert of the incident is active at an Alertmanager now. */

@@ -1,6 +1,7 @@
 /** From alerts to records: who is known, who joins, who opens an incident of its own. Part of the hall's `consider`. */
 import type { Alert } from "./alert/alert.js";
-import { ClusterError } from "./cluster.js";
+import { ClusterError, type ClusterReader } from "./cluster.js";
+import { oneLook } from "./one-look.js";
 import { decide } from "./policy/decide.js";
 import type { Decision, Policy } from "./policy/policy.js";
 import type { PipelinePorts } from "./pipeline-ports.js";
@@ -9,14 +10,31 @@ import { newRecord } from "./record/open.js";
 import { resolveTarget } from "./target/resolve.js";
 import type { Target } from "./target/target.js";
 
+/** An alert that nobody knows yet, and what was found out about it. */
+interface Fresh {
+  alert: Alert;
+  decision: Decision;
+  target: Target | null;
+  look: ClusterReader;
+}
+
 /** Targets of one webhook are looked up side by side, at most this many at once. */
 const LOOKUPS = 8;
 
-/** Stores every alert in a record and returns the incidents that are to be considered. Errors: UnavailableError. */
-export async function openAlerts(p: PipelinePorts, alerts: readonly Alert[]): Promise<Set<string>> {
+/** What was opened just now: its record, and the look at the cluster that found its target. */
+export interface Opened {
+  record: IncidentRecord;
+  look: ClusterReader;
+}
+
+/**
+ * Stores every alert in a record and returns the incidents that are to be considered, each with what was just opened, or
+ * with null where it was there before. Errors: UnavailableError.
+ */
+export async function openAlerts(p: PipelinePorts, alerts: readonly Alert[]): Promise<Map<string, Opened | null>> {
   const policy = p.policy();
-  const fresh: { alert: Alert; decision: Decision; target: Target | null }[] = [];
-  const toConsider = new Set<string>();
+  const fresh: Fresh[] = [];
+  const toConsider = new Map<string, Opened | null>();
 
   for (const alert of alerts) {
     if (alert.status === "resolved") {
@@ -34,24 +52,27 @@ export async function openAlerts(p: PipelinePorts, alerts: readonly Alert[]): Pr
       const id = await p.records.byIdentity(alert.identity);
       if (id !== null) {
         await heartbeat(p, policy, alert);
-        await p.transition(id, { type: "firing", alert, rule: null }, "alertmanager");
+        const moved = await p.transition(id, { type: "firing", alert, rule: null }, "alertmanager");
+        // Undecided still: whoever took this webhook before may have died before anybody was told to decide.
+        if (moved.record?.state === "open") toConsider.set(id, null);
         continue;
       }
-      await noteChange(p, alert);
     }
-    fresh.push({ alert, decision: decide(policy, { ...alert, status: "firing" }), target: null });
+    const decision = decide(policy, { ...alert, status: "firing" });
+    fresh.push({ alert, decision, target: null, look: oneLook(p.reader) });
   }
 
-  const queue = fresh.filter(({ decision, alert }) => needsTarget(decision) && alert.status === "firing");
+  const queue = fresh.filter(({ alert }) => alert.status === "firing");
   await Promise.all(
     Array.from({ length: LOOKUPS }, async () => {
-      for (let item = queue.shift(); item !== undefined; item = queue.shift()) item.target = await lookUp(p, item);
+      for (let item = queue.shift(); item !== undefined; item = queue.shift())
+        [item.target] = await Promise.all([lookUp(p, item), noteChange(p, item.alert)]);
     }),
   );
 
-  for (const { alert, decision, target } of fresh) {
-    const id = await place(p, policy, { alert, decision, target });
-    if (id !== null) toConsider.add(id);
+  for (const one of fresh) {
+    const placed = await place(p, policy, one);
+    if (placed !== null) toConsider.set(placed.id, placed.opened);
   }
   return toConsider;
 }
@@ -65,25 +86,27 @@ export function needsTarget(decision: Decision): boolean {
 }
 
 /** The cluster not answering leaves the target open: the incident is opened without, and resolved when considered. */
-async function lookUp(p: PipelinePorts, item: { alert: Alert; decision: Decision }): Promise<Target | null> {
-  if (item.decision.target === null) return null;
+async function lookUp(p: PipelinePorts, item: Fresh): Promise<Target | null> {
+  if (item.decision.target === null || !needsTarget(item.decision)) return null;
   try {
-    const found = await resolveTarget(item.decision.target, item.alert, p.reader);
+    const found = await resolveTarget(item.decision.target, item.alert, item.look);
     return "target" in found ? found.target : null;
   } catch (error) {
     if (!(error instanceof ClusterError)) throw error;
     p.log.warn({ error }, "the cluster did not answer while a target was looked up");
+    // A look keeps its errors: whoever considers it asks anew.
+    item.look = oneLook(p.reader);
     return null;
   }
 }
 
-/** Joins the target's incident or opens one; the id if it is to be considered. */
+/** Joins the target's incident or opens one; null where nobody has to consider it. */
 async function place(
   p: PipelinePorts,
   policy: Policy,
-  of: { alert: Alert; decision: Decision; target: Target | null },
-): Promise<string | null> {
-  const { alert, decision, target } = of;
+  of: Fresh,
+): Promise<{ id: string; opened: Opened | null } | null> {
+  const { alert, decision, target, look } = of;
   const now = p.clock.now();
   const cluster = decision.target?.cluster ?? alert.labels["cluster"] ?? p.settings.cluster;
   await heartbeat(p, policy, alert);
@@ -93,22 +116,22 @@ async function place(
     if (record !== null && joins(policy, record, decision)) return join(p, record.id, { alert, decision });
   }
   const record = newRecord(alert, { cluster, decision, target, now });
-  const created = await p.records.create(record, {
-    at: now,
-    incident: record.id,
-    event: "opened",
-    from: "none",
-    to: "open",
-    who: "alertmanager",
-    says: `${alert.labels["alertname"] ?? ""} ${alert.status}`,
-  });
+  const begins = target !== null && alert.status === "firing";
+  const [created] = await Promise.all([
+    p.records.create(record, {
+      at: now,
+      incident: record.id,
+      event: "opened",
+      from: "none",
+      to: "open",
+      who: "alertmanager",
+      says: `${alert.labels["alertname"] ?? ""} ${alert.status}`,
+    }),
+    // Noted also where another worker was faster: it is the same moment.
+    begins && p.facts.noteFiring(`${target.cluster}/${target.kind}/${target.namespace}/${target.name}`, now),
+  ]);
   p.metrics.decisions.inc({ decision: decision.decision });
-  if (created.created) {
-    if (target !== null && alert.status === "firing") {
-      await p.facts.noteFiring(`${target.cluster}/${target.kind}/${target.namespace}/${target.name}`, now);
-    }
-    return record.id;
-  }
+  if (created.created) return { id: record.id, opened: { record: created.record, look } };
   // Another worker was faster: by identity it is the same alert, by target it is an incident to join.
   if (created.because === "target") return join(p, created.incident, { alert, decision });
   const event =
@@ -116,16 +139,20 @@ async function place(
       ? ({ type: "firing", alert, rule: decision.rule?.name ?? null } as const)
       : ({ type: "resolved", identity: alert.identity, endsAt: alert.endsAt, lastSeen: alert.receivedAt } as const);
   await p.transition(created.incident, event, "alertmanager");
-  return created.incident;
+  return { id: created.incident, opened: null };
 }
 
-async function join(p: PipelinePorts, id: string, of: { alert: Alert; decision: Decision }): Promise<string | null> {
+async function join(
+  p: PipelinePorts,
+  id: string,
+  of: { alert: Alert; decision: Decision },
+): Promise<{ id: string; opened: null } | null> {
   const moved = await p.transition(
     id,
     { type: "firing", alert: of.alert, rule: of.decision.rule?.name ?? null },
     "alertmanager",
   );
-  return moved.record?.state === "open" ? id : null;
+  return moved.record?.state === "open" ? { id, opened: null } : null;
 }
 
 /**

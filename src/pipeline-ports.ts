@@ -9,13 +9,23 @@ import type { StormView } from "./guard/storm.js";
 import type { Log } from "./log.js";
 import type { Metrics } from "./metrics.js";
 import type { PagerPort, SlackPort } from "./notify/notify.js";
-import type { Policy, Rule } from "./policy/policy.js";
+import type { GuardSettings, Policy, Rule } from "./policy/policy.js";
 import type { Job } from "./queue/jobs.js";
 import type { IncidentRecord, Plan } from "./record/incident.js";
 import type { FactStore, RecordStore } from "./record/store.js";
 import type { Transition } from "./record/transition.js";
 import type { AnyRemedy, HealthAnswer, HealthCheck, Runbook, Target } from "./runbook.js";
 import type { AlertmanagerReader } from "./verify/metrics.js";
+
+/** What the guards of one gate judge. */
+export interface WorldOf {
+  plan: Plan;
+  rule: Rule;
+  remedy: AnyRemedy;
+  target: Target;
+  /** The target's Lease as the caller has just asked for it. */
+  lease?: ReturnType<LeaseStore["read"]>;
+}
 
 export interface PipelinePorts {
   clock: Clock;
@@ -57,9 +67,9 @@ export interface PipelinePorts {
   /** Writes that the API server checks and throws away; null where this role has no writer. */
   dryRunner: ClusterWriter | null;
   alertmanagers: AlertmanagerReader | null;
-  guardWorld(record: IncidentRecord, of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target }): GuardWorld;
+  guardWorld(record: IncidentRecord, of: WorldOf): GuardWorld;
   /** Which workloads began to fail within this long, and how many there are. Errors: ClusterError, UnavailableError. */
-  storm(withinMs: number): Promise<StormView>;
+  storm(settings: GuardSettings["storm"]): Promise<StormView>;
   /** False while the store may have forgotten something: nothing is begun then. */
   remembers(): boolean;
   slack: SlackPort | null;

@@ -1,6 +1,7 @@
 /** Plans a remedy and leaves it observed, proposed, asked about, approved by the policy, or held. Part of the hall. */
 import { sealApproval } from "./approval/seal.js";
 import { type ClusterReader, nameOf } from "./cluster.js";
+import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
 import { ownersOf } from "./owner/owners.js";
@@ -15,7 +16,7 @@ import type { Event } from "./record/machine.js";
 import type { Reason } from "./record/reasons.js";
 import { lookAt } from "./shadow/look.js";
 import type { Shadow } from "./shadow/shadow.js";
-import { type AnyRemedy, isSkip, type Risk, type Target } from "./runbook.js";
+import { type AnyRemedy, type Diagnosis, isSkip, type Risk, type Target } from "./runbook.js";
 
 const DONE: JobEnd = { end: "done" };
 const WHO = "nightshift";
@@ -27,33 +28,61 @@ export type Activity = "active" | "not-active" | "unknown";
 export interface Ends {
   decision: Decision;
   remedy: AnyRemedy;
-  activity: Activity;
-  /** The one look at the cluster that all of it rests on. */
+  /** Asked already, perhaps not yet answered. */
+  activity: Promise<Activity>;
+  /** The one look at the cluster that all of it rests on, and the one at the target's Lease. */
   look: ClusterReader;
-  diagnose(reader: ClusterReader): Promise<void>;
+  lease: Promise<LeaseView | null>;
+  /** Null where there is none for this target. */
+  diagnose(reader: ClusterReader): Promise<Diagnosis | null>;
   held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
   suppressed(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "suppressed" }>>): Promise<JobEnd>;
 }
 
-/** diagnose → plan → guard → record, for a remedy whose alert fires. */
-export async function remediate(p: PipelinePorts, record: IncidentRecord, of: Ends): Promise<JobEnd> {
-  const { decision, remedy, activity, held, suppressed } = of;
-  const { rule } = decision;
-  const target = record.target;
-  if (rule === null || target === null) return held("error", "a remedy without rule or target");
-  const autonomy = ceiling(p, rule, remedy);
-  if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
-  if (activity === "unknown" && autonomy.level !== "observe")
-    return held("unavailable", "no Alertmanager could be asked whether it still fires");
-  // The diagnosis and the plan only read, and read much the same: side by side, over one look.
-  const both = await Promise.allSettled([judge(p, record, { ...of, rule, target, autonomy }), of.diagnose(of.look)]);
-  for (const one of both) if (one.status === "rejected") throw one.reason;
-  const [judged] = both;
-  return judged.status === "fulfilled" ? judged.value() : held("error", "a plan was neither made nor refused");
+/** A plan and a diagnosis under way. Both only read: whatever comes of them is dropped where something else decides. */
+export interface Ahead {
+  level: Autonomy;
+  both: Promise<[PromiseSettledResult<End>, PromiseSettledResult<Diagnosis | null>]>;
 }
 
-/** How an incident ends, to be done when its diagnosis stands in the record. */
-type End = () => Promise<JobEnd>;
+/** diagnose → plan → guard, side by side, over one look. Null where there is nothing to plan for. */
+export function planAhead(p: PipelinePorts, record: IncidentRecord, of: Ends): Ahead | null {
+  const { rule } = of.decision;
+  const { target } = record;
+  if (rule === null || target === null) return null;
+  const autonomy = ceiling(p, rule, of.remedy);
+  const { level } = autonomy;
+  return {
+    level,
+    both: Promise.allSettled([judge(p, record, { ...of, rule, target, autonomy }), of.diagnose(of.look)]),
+  };
+}
+
+/** → record, for a remedy whose alert fires. */
+export async function remediate(
+  p: PipelinePorts,
+  record: IncidentRecord,
+  of: Ends,
+  ahead = planAhead(p, record, of),
+): Promise<JobEnd> {
+  const { held, suppressed } = of;
+  if (ahead === null) return held("error", "a remedy without rule or target");
+  const { level, both } = ahead;
+  const activity = await of.activity;
+  if (activity === "not-active") return suppressed("not-active", "no Alertmanager says that it is firing");
+  if (activity === "unknown" && level !== "observe")
+    return held("unavailable", "no Alertmanager could be asked whether it still fires");
+  const [judged, diagnosed] = await both;
+  if (diagnosed.status === "rejected") throw diagnosed.reason;
+  const diagnosis = diagnosed.value;
+  if (judged.status === "fulfilled") return judged.value(diagnosis === null ? {} : { diagnosis });
+  // It will be tried again; whoever is paged meanwhile has the diagnosis at least.
+  if (diagnosis !== null) await p.transition(record.id, { type: "diagnosed", diagnosis }, WHO, record);
+  throw judged.reason;
+}
+
+/** How an incident ends, to be done when its diagnosis is there, and together with it; not done where nothing fires any more. */
+type End = (found: { diagnosis?: Diagnosis }) => Promise<JobEnd>;
 
 interface Judging extends Ends {
   rule: Rule;
@@ -65,17 +94,17 @@ interface Judging extends Ends {
 async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Promise<End> {
   const { decision, remedy, rule, target, autonomy, look } = of;
   const held =
-    (...how: Parameters<Ends["held"]>): End =>
-    () =>
-      of.held(...how);
+    (...[reason, says, more]: Parameters<Ends["held"]>): End =>
+    (found) =>
+      of.held(reason, says, { ...more, ...found });
   const suppressed =
-    (...how: Parameters<Ends["suppressed"]>): End =>
-    () =>
-      of.suppressed(...how);
+    (...[reason, says, more]: Parameters<Ends["suppressed"]>): End =>
+    (found) =>
+      of.suppressed(reason, says, { ...more, ...found });
   const move =
-    (event: Event, who: string): End =>
-    async () => {
-      await p.transition(record.id, event, who);
+    (event: Extract<Event, { type: "asked" | "decidedByPolicy" }>, who: string): End =>
+    async (found) => {
+      await p.transition(record.id, { ...event, ...found }, who, record);
       p.metrics.decideSeconds.observe((p.clock.now() - record.openedAt) / 1000);
       return DONE;
     };
@@ -108,10 +137,13 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
     owners,
     settings: { rollbackHealthMs: rule.guards.rollback.healthMs },
   });
-  if (isSkip(draft)) {
-    p.metrics.plans.inc({ runbook: remedy.name, result: "skipped" });
-    return refuse(draft.skip, draft.sentence, draft.handOff);
-  }
+  const counted = (result: "skipped" | "asked" | "auto" | "observed" | "proposed" | "held", end: End): End => {
+    return (found) => {
+      p.metrics.plans.inc({ runbook: remedy.name, result });
+      return end(found);
+    };
+  };
+  if (isSkip(draft)) return counted("skipped", await refuse(draft.skip, draft.sentence, draft.handOff));
   const risk = raised(remedy.risk, draft.risk);
   if (risk !== "A" && autonomy.level === "auto") autonomy.level = "approve";
   const stamp = {
@@ -138,7 +170,7 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       runbook: remedy,
       settings: rule.guards,
       cluster: look,
-      world: p.guardWorld(record, { plan, rule, remedy, target }),
+      world: p.guardWorld(record, { plan, rule, remedy, target, lease: of.lease }),
       ownNamespace: p.settings.namespace,
       now: p.clock.now(),
     },
@@ -146,45 +178,32 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
   );
   for (const one of gate.trace) p.metrics.guards.inc({ guard: one.guard, verdict: one.holds ? "holds" : "passes" });
   const others = otherPlans(p, record, rule);
-  const counted = (result: "asked" | "auto" | "observed" | "proposed" | "held") =>
-    p.metrics.plans.inc({ runbook: remedy.name, result });
 
   if (observing) {
-    counted("observed");
     const but = gate.held ? `, and would have been held: ${gate.held.says}` : "";
-    return suppressed("observed", autonomy.says, {
-      wouldHave: `I would have: ${plan.sentence}${but}`,
-      guards: gate.trace,
-      plan,
-      shadow: await shadowOf(p, target),
-    });
+    const wouldHave = `I would have: ${plan.sentence}${but}`;
+    const more = { wouldHave, guards: gate.trace, plan, shadow: await shadowOf(p, target) };
+    return counted("observed", suppressed("observed", autonomy.says, more));
   }
   if (gate.held?.reason === "storm") {
     // It tripped between the look before the plan and the guards: the storm tells for this one too.
-    counted("held");
-    const storm = await joinStorm(p, record, { storm: rule.guards.storm, tripped: gate.held.says });
-    await stormWakes(p, storm.id);
-    return held("storm", storm.says, { guards: gate.trace, plan, joined: storm.id });
+    const tripped = gate.held.says;
+    return counted("held", async (found) => {
+      const storm = await joinStorm(p, record, { storm: rule.guards.storm, tripped });
+      await stormWakes(p, storm.id);
+      return of.held("storm", storm.says, { guards: gate.trace, plan, joined: storm.id, ...found });
+    });
   }
-  if (gate.held) {
-    counted("held");
-    return held(gate.held.reason, gate.held.says, { guards: gate.trace, plan });
-  }
+  if (gate.held) return counted("held", held(gate.held.reason, gate.held.says, { guards: gate.trace, plan }));
   const dryRun = await dryRunOf({ ...p, reader: look }, { record, remedy, plan });
-  if (dryRun.refused) {
-    counted("held");
-    return held("refused", dryRun.says, { guards: gate.trace, plan });
-  }
+  if (dryRun.refused) return counted("held", held("refused", dryRun.says, { guards: gate.trace, plan }));
   plan.dryRun = dryRun.says;
   if (autonomy.level === "propose") {
-    counted("proposed");
     const more = { guards: gate.trace, plan, shadow: await shadowOf(p, target) };
-    return wakesPeople({ severity: record.severity })
-      ? held(autonomy.reason, autonomy.says, more)
-      : suppressed(autonomy.reason, autonomy.says, more);
+    const how = wakesPeople({ severity: record.severity }) ? held : suppressed;
+    return counted("proposed", how(autonomy.reason, autonomy.says, more));
   }
   if (autonomy.level === "auto") {
-    counted("auto");
     const bound = { incident: record.id, nonce: plan.nonce, digest: plan.digest, by: "policy", at: p.clock.now() };
     const approval = {
       by: "policy",
@@ -194,13 +213,12 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       digest: plan.digest,
       mac: sealApproval(p.keys()[0] ?? "", bound),
     };
-    return move({ type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy");
+    return counted("auto", move({ type: "decidedByPolicy", plan, approval, guards: gate.trace, others }, "policy"));
   }
-  counted("asked");
   const needed = Math.max(rule.approval.count, risk === "C" ? 2 : 1);
   // An ask nobody can answer in Slack must reach a person by the pager, whatever its severity.
   const page = wakesPeople({ severity: record.severity }) || p.slack === null;
-  return move({ type: "asked", plan, needed, page, guards: gate.trace, others }, WHO);
+  return counted("asked", move({ type: "asked", plan, needed, page, guards: gate.trace, others }, WHO));
 }
 
 /** The target as it is now, so that it can be told later what people did. Never a reason not to decide. */

@@ -23,13 +23,27 @@ export interface Storm {
   says: string;
 }
 
-/** The storm that this incident is part of; null where there is none, or where its target is the likely cause. */
-export async function stormOf(p: PipelinePorts, record: IncidentRecord, decision: Decision): Promise<Storm | null> {
+/** Whether there may be a storm: two questions to Redis, none to the cluster. Changes nothing. */
+export async function stormLooms(
+  p: PipelinePorts,
+  decision: Decision,
+): Promise<{ looms: boolean; open: number | null }> {
   const { storm } = decision.rule?.guards ?? p.policy().guards;
-  // Cheap first: two questions to Redis in the ordinary case, none to the cluster.
   const [open, firing] = await Promise.all([p.facts.stormOpen(), p.facts.firing(p.clock.now() - storm.withinMs)]);
-  if (open === null && firing.length < storm.workloads) return null;
-  const view = await p.storm(storm.withinMs);
+  return { looms: open !== null || firing.length >= storm.workloads, open };
+}
+
+/** The storm that this incident is part of; null where there is none, or where its target is the likely cause. */
+export async function stormOf(
+  p: PipelinePorts,
+  record: IncidentRecord,
+  decision: Decision,
+  looming = stormLooms(p, decision),
+): Promise<Storm | null> {
+  const { storm } = decision.rule?.guards ?? p.policy().guards;
+  const { looms, open } = await looming;
+  if (!looms) return null;
+  const view = await p.storm(storm);
   if (record.target !== null && isWorkload(firstToFail(view), record.target)) return null;
   const tripped = trips(view, storm, p.clock.now());
   if (tripped === null && open === null) return null;
@@ -118,8 +132,7 @@ export async function sweepStorm(p: PipelinePorts, record: IncidentRecord): Prom
   const { storm } = p.policy().guards;
   const now = p.clock.now();
   const mine = (since: number | null) => since !== null && stormId(since) === record.id;
-  if (mine(await p.facts.stormOpen()) && trips(await p.storm(storm.withinMs), storm, now) !== null)
-    await keep(p, storm);
+  if (mine(await p.facts.stormOpen()) && trips(await p.storm(storm), storm, now) !== null) await keep(p, storm);
   if (mine(await p.facts.stormOpen())) {
     await tellSoon(p, record.id, 0);
     return;

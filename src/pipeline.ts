@@ -6,12 +6,13 @@ import { parseWebhook, type ParsedWebhook } from "./alert/webhook.js";
 import { mayApprove } from "./approval/approvers.js";
 import type { Click } from "./approval/click.js";
 import { sealApproval, sealButton, verifyButton } from "./approval/seal.js";
+import type { ClusterReader } from "./cluster.js";
 import { messageOf, UnavailableError } from "./errors.js";
 import { carryOut as carryOutRun, type Working } from "./execution/carry-out.js";
 import type { JobEnd } from "./execution/ports.js";
 import { runGate } from "./guard/gate.js";
 import { tell as tellPeople } from "./notify/tell.js";
-import { considerIncident, incidentActivity } from "./pipeline-consider.js";
+import { considerIncident, considerOpened, incidentActivity } from "./pipeline-consider.js";
 import { openAlerts } from "./pipeline-open.js";
 import { answerDryRun } from "./pipeline-dry-run.js";
 import { gathers, suspect } from "./pipeline-storm.js";
@@ -70,9 +71,22 @@ export function createPipeline(p: PipelinePorts) {
     return { accepted: parsed.alerts.length, rejected: parsed.rejected };
   }
 
-  /** Alerts find or open their records, and whoever is new is considered. */
+  /**
+   * Alerts find or open their records, and whoever is new is considered: one alone right here, over the look that found its
+   * target, several side by side in jobs of their own.
+   */
   async function open(job: Pick<WebhookJob, "alerts" | "truncated" | "groupKey">): Promise<JobEnd> {
-    for (const id of await openAlerts(p, job.alerts)) await p.add({ v: JOB_VERSION, kind: "consider", incident: id });
+    const found = [...(await openAlerts(p, job.alerts))];
+    const later = (incident: string, delayMs?: number) =>
+      p.add({ v: JOB_VERSION, kind: "consider", incident }, delayMs);
+    const [first, ...others] = found;
+    const alone = others.length === 0 && job.truncated === 0 ? first?.[1] : null;
+    if (alone) {
+      const end = await considerOpened(p, alone);
+      if (end.end === "again") await later(alone.record.id, end.inMs);
+      return DONE;
+    }
+    for (const [id] of found) await later(id);
     if (job.truncated > 0) await readTheRest(job);
     return DONE;
   }
@@ -186,7 +200,7 @@ export function createPipeline(p: PipelinePorts) {
   }
 
   /** All guards again, live, before every effect. */
-  async function check(record: IncidentRecord, remedy: AnyRemedy) {
+  async function check(record: IncidentRecord, remedy: AnyRemedy, look: ClusterReader) {
     const policy = p.policy();
     const rule = policy.rules.find((r) => r.name === record.rule);
     if (!rule || !record.plan || !record.target) {
@@ -203,7 +217,7 @@ export function createPipeline(p: PipelinePorts) {
       ...of,
       runbook: remedy,
       settings: rule.guards,
-      cluster: p.reader,
+      cluster: look,
       world: p.guardWorld(record, of),
       ownNamespace: p.settings.namespace,
       now: p.clock.now(),
@@ -219,8 +233,10 @@ export function createPipeline(p: PipelinePorts) {
     if (record.state === "open" && record.slack === null && record.page === "none") return DONE;
     const gathering = gathers(p, record);
     if (gathering > 0) return again(gathering);
-    await suspect(p, record);
-    record = (await p.records.get(incident)) ?? record;
+    if (record.storm) {
+      await suspect(p, record);
+      record = (await p.records.get(incident)) ?? record;
+    }
     const words = {
       url: p.settings.url,
       install: p.settings.install,

@@ -9,9 +9,10 @@ import type { StormView } from "../guard/storm.js";
 import type { AccessQuestion, ClusterReader } from "../cluster.js";
 import type { LeaseStore } from "../execution/lease.js";
 import type { Policy, Rule } from "../policy/policy.js";
-import type { IncidentRecord, Plan } from "../record/incident.js";
+import type { WorldOf } from "../pipeline-ports.js";
+import type { IncidentRecord } from "../record/incident.js";
 import type { FactStore } from "../record/store.js";
-import type { AnyRemedy, Symptom, Target } from "../runbook.js";
+import type { Symptom } from "../runbook.js";
 import type { AlertmanagerReader } from "../verify/metrics.js";
 
 export interface WorldPorts {
@@ -22,7 +23,7 @@ export interface WorldPorts {
   budgets: Budgets;
   control: ControlStore;
   facts: FactStore;
-  storm(withinMs: number): Promise<StormView>;
+  storm(settings: Rule["guards"]["storm"]): Promise<StormView>;
   clock(): Promise<ClockVerdict>;
   policy(): Policy;
   keys(): string[];
@@ -32,13 +33,9 @@ export interface WorldPorts {
   now(): number;
 }
 
-export function createGuardWorld(
-  w: WorldPorts,
-  record: IncidentRecord,
-  of: { plan: Plan; rule: Rule; remedy: AnyRemedy; target: Target },
-): GuardWorld {
+export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: WorldOf): GuardWorld {
   // One gate, one look at the Lease.
-  let lease: ReturnType<LeaseStore["read"]> | null = null;
+  let lease = of.lease ?? null;
   const readLease = () => (lease ??= w.leases.read(leaseName(of.target.cluster, of.target.uid)));
   return {
     async activity(identity) {
@@ -50,7 +47,7 @@ export function createGuardWorld(
     },
     budget: () => w.budgets.read(),
     control: () => w.control.read(),
-    storm: () => w.storm(of.rule.guards.storm.withinMs),
+    storm: () => w.storm(of.rule.guards.storm),
     clock: () => w.clock(),
     async history(fingerprint) {
       const [changes, found] = await Promise.all([w.facts.changes(fingerprint), readLease()]);

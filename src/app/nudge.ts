@@ -1,10 +1,41 @@
 /** The job that follows on a change of a record: part of the composition root. */
+import type { Clock } from "../clock.js";
+import type { Log } from "../log.js";
 import { type Job, JOB_VERSION } from "../queue/jobs.js";
 import type { IncidentRecord } from "../record/incident.js";
 import type { Nudge } from "../record/machine.js";
+import type { TransitionPorts } from "../record/transition.js";
 
 /** What a run reports on its way is told together after so long: people read it no later, and it does not hold the run up. */
 const PROGRESS_MS = 250;
+/** A message that is due later than this renders what changes until then: no second one is asked for. */
+const SURELY_MS = 50;
+/** Past so many incidents what is due of them is forgotten, oldest first: that costs one job more. */
+const MOST = 1000;
+
+export function createNudge(of: {
+  add(job: Job, delayMs: number): Promise<void>;
+  clock: Clock;
+  log: Log;
+}): TransitionPorts["nudge"] {
+  /** When the progress of an incident will be told, by the monotonic clock. */
+  const due = new Map<string, number>();
+  return async (incident, kind, record) => {
+    const { job, delayMs } = nudgeOf(incident, kind, { record, now: of.clock.now() });
+    const progress = job.kind === "tell" && delayMs > 0;
+    if (progress) {
+      const now = of.clock.monotonic();
+      if (now < (due.get(incident) ?? 0) - SURELY_MS) return;
+      due.delete(incident);
+      due.set(incident, now + delayMs);
+      if (due.size > MOST) due.delete(due.keys().next().value ?? "");
+    }
+    await of.add(job, delayMs).catch((error: unknown) => {
+      if (progress) due.delete(incident);
+      of.log.warn({ incident, kind, error }, "a nudge was lost; the sweep repairs it");
+    });
+  };
+}
 
 export function nudgeOf(
   incident: string,

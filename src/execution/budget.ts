@@ -56,17 +56,26 @@ export function createBudgets(objects: OwnObjects, namespace: string, clock: Clo
     return read(knows(await objects.get(ref)));
   }
 
-  function read(object: KubeObject | null): Loaded {
-    const text = object?.metadata.annotations?.[ANNOTATION];
-    if (text === undefined) return { object, present: [] };
+  /** The annotation's text as it was last read, and what it says: guards and reservation of a run mostly see the same. */
+  let last: { text: string; all: readonly BudgetEntry[] } = { text: "[]", all: [] };
+
+  function entriesOf(text: string): readonly BudgetEntry[] {
+    if (text === last.text) return last.all;
     const parsed = entries.safeParse(safeJson(text));
     if (!parsed.success)
       throw new TerminalError(
         "ERR_BUDGET_UNREADABLE",
         `Lease ${BUDGET_LEASE}: its annotation ${ANNOTATION} cannot be read; remove it to start afresh`,
       );
+    last = { text, all: parsed.data };
+    return parsed.data;
+  }
+
+  function read(object: KubeObject | null): Loaded {
+    const text = object?.metadata.annotations?.[ANNOTATION];
+    if (text === undefined) return { object, present: [] };
     const now = clock.now();
-    const present = parsed.data
+    const present = entriesOf(text)
       .filter((entry) => now - entry.at < KEEP_MS)
       .map((entry) => (now - entry.at < OPEN_MS ? entry : { ...entry, open: false }));
     return { object, present };

@@ -1,5 +1,4 @@
 /** Carries out one approved plan, whatever crashes: PROTOCOL section 4. It always starts at number 1. */
-import { iso } from "../clock.js";
 import { ClusterError } from "../cluster.js";
 import { messageOf, UnavailableError } from "../errors.js";
 import type { IncidentRecord } from "../record/incident.js";
@@ -8,9 +7,9 @@ import { type Fenced, fence, look, untilSeen } from "./fence.js";
 import { HeldLease } from "./held-lease.js";
 import { leaseName, runId } from "./keys.js";
 import type { LeaseView } from "./lease.js";
-import { emptyLedger, type Ledger } from "./ledger.js";
+import { emptyLedger, type Ledger, endedLedger, settledDone } from "./ledger.js";
 import type { EnginePorts, JobEnd } from "./ports.js";
-import { cannotTell, Halt, type HaltReason, mark, mustHold, runStep, settledDone, type Underway } from "./run-step.js";
+import { cannotTell, Halt, type HaltReason, mark, mustHold, readerOf, runStep, type Underway } from "./run-step.js";
 
 const DONE: JobEnd = { end: "done" };
 const again = (inMs: number): JobEnd => ({ end: "again", inMs });
@@ -133,6 +132,7 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
   }
 
   // Number 5: only under the Lease: record, approval, resolved.
+  const writtenAt = e.clock.monotonic();
   const plan = record.plan;
   const runOf = held.ledger.run;
   if (record.state === "approved" && plan !== null) {
@@ -141,11 +141,12 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
       record.id,
       { type: "start", token: held.token, run: runId(record.id, plan.nonce), active },
       e.holder,
+      record,
     );
     if (!started.changed || started.record.state !== "running") return letGo(e, held, record);
     record = started.record;
   } else {
-    const resumed = await e.transition(record.id, { type: "resume", token: held.token }, e.holder);
+    const resumed = await e.transition(record.id, { type: "resume", token: held.token }, e.holder, record);
     if (!resumed.changed) return letGo(e, held, record);
     record = resumed.record;
   }
@@ -161,7 +162,16 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     const says = `this version has no runbook ${record.plan.runbook} of version ${record.plan.version}: ask for a new plan`;
     return end(e, { held, record }, { outcome: "held", reason: "error", says });
   }
-  const run: Underway = { held, record, plan: record.plan, remedy, signal: taken.signal, answeredNo: null };
+  const run: Underway = {
+    held,
+    record,
+    plan: record.plan,
+    remedy,
+    signal: taken.signal,
+    answeredNo: null,
+    written: { record, at: writtenAt },
+    look: null,
+  };
   try {
     return await steps(e, run);
   } catch (error) {
@@ -179,7 +189,7 @@ async function steps(e: EnginePorts, run: Underway): Promise<JobEnd> {
     target: plan.target,
     params: plan.params,
     alerts: record.alerts,
-    cluster: e.reader,
+    cluster: readerOf(e, run),
     measure: (expr: string) => e.measure(expr),
     now: e.clock.now(),
     plan,
@@ -228,6 +238,7 @@ async function verify(e: EnginePorts, run: Underway): Promise<JobEnd | "undo"> {
     record.id,
     { type: "look", token: held.token, look: line, memo: looked.memo ?? null },
     e.holder,
+    record,
   );
   if (!noted.changed) throw new Halt({ kind: "lease-lost" });
   const judged = await e.verdict(noted.record, remedy);
@@ -330,15 +341,6 @@ async function letGo(e: EnginePorts, held: HeldLease, record: IncidentRecord): P
   await held.put((l) => ({ ...l, run: begun ? l.run : null }), true);
   if (record.run) await e.closeBudget(record.run.id);
   return DONE;
-}
-
-function endedLedger(ledger: Ledger, record: IncidentRecord, how: { outcome: string; now: number }): Ledger {
-  const run = ledger.run?.id ?? "";
-  const ends = [
-    ...ledger.ends,
-    { identity: record.identity, run, outcome: how.outcome, at: iso(how.now), told: false },
-  ];
-  return { ...ledger, open: null, run: null, ends };
 }
 
 /** Number 13: the Lease says that this run ended; the record follows. Missing or elsewhere: nothing, the sweep sees it. */

@@ -1,4 +1,5 @@
 /** The ledger in a target's Lease: what survives anything. PROTOCOL section 2; the format is fixed. */
+import { iso } from "../clock.js";
 
 export interface LedgerRun {
   id: string;
@@ -37,3 +38,26 @@ export interface Ledger {
 export const LEDGER_VERSION = 1;
 
 export const emptyLedger: Ledger = { v: LEDGER_VERSION, run: null, open: null, ops: [], ends: [] };
+
+/** `ops` += key, `open` = null. */
+export function settledDone(ledger: Ledger, key: string, record: { identity: string }, now: number): Ledger {
+  const fingerprint = record.identity.split("@")[0] ?? "";
+  const ops = ledger.ops.some((op) => op.key === key)
+    ? ledger.ops
+    : [...ledger.ops, { key, fingerprint, at: iso(now) }];
+  return { ...ledger, ops, open: null };
+}
+
+/** `ends` += outcome, `run` = null, `open` = null. */
+export function endedLedger(
+  ledger: Ledger,
+  record: { identity: string },
+  how: { outcome: string; now: number },
+): Ledger {
+  const run = ledger.run?.id ?? "";
+  const ends = [
+    ...ledger.ends,
+    { identity: record.identity, run, outcome: how.outcome, at: iso(how.now), told: false },
+  ];
+  return { ...ledger, open: null, run: null, ends };
+}

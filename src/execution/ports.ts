@@ -44,15 +44,18 @@ export interface EnginePorts {
   holderLives(view: LeaseView): Promise<boolean>;
   reader: ClusterReader;
   writer: ClusterWriter;
+  /** A look at the cluster for one check, by the rights that the guards read with. */
+  look(): ClusterReader;
   /** Asks Prometheus; null where it cannot be asked. */
   measure(expr: string): Promise<Sample[] | null>;
   runbook(name: string): Runbook | undefined;
   /** Whether any firing alert of the incident is active at an Alertmanager now. */
   activity(record: IncidentRecord): Promise<"active" | "not-active" | "unknown">;
-  /** All guards, control ConfigMap and cooldown included, evaluated live. */
+  /** All guards, control ConfigMap and cooldown included, evaluated live over this one look at the cluster. */
   check(
     record: IncidentRecord,
     remedy: AnyRemedy,
+    look: ClusterReader,
   ): Promise<{ held: { reason: Reason; says: string } | null; trace: GuardTrace[] }>;
   /** Reserves the budget before the first intent; a "no" comes as reason and sentence. */
   reserve(record: IncidentRecord, run: string): Promise<{ reason: Reason; says: string } | null>;

@@ -1,6 +1,6 @@
 /** One step of a run: PROTOCOL section 4, numbers 6 to 11. */
 import { iso } from "../clock.js";
-import { ClusterError, type JsonPatchOp, type KubeObject, nameOf } from "../cluster.js";
+import { ClusterError, type ClusterReader, type JsonPatchOp, type KubeObject, nameOf } from "../cluster.js";
 import type { IncidentRecord, Plan } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
 import type { GuardTrace } from "../record/incident.js";
@@ -10,7 +10,7 @@ import { fence, LAST_OP, lastOp, look, untilSeen } from "./fence.js";
 import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
-import type { LedgerOpen } from "./ledger.js";
+import { type LedgerOpen, settledDone } from "./ledger.js";
 import type { EnginePorts } from "./ports.js";
 
 /** Leaves the run: the engine ends it (section 4, number 12) or hands it over. */
@@ -43,6 +43,21 @@ export interface Underway {
   signal: AbortSignal;
   /** Key of an intent whose one request was answered with "not applied": its fate is known, whatever moved since. */
   answeredNo: string | null;
+  /** The record as this worker has just written it itself, and when by the monotonic clock; null once it was looked at. */
+  written: { record: IncidentRecord; at: number } | null;
+  /** The one look at the cluster that guards and runbook share while a step is checked; null between checks. */
+  look: ClusterReader | null;
+}
+
+/** What a runbook reads by: while a step is checked the look that the guards have, else the cluster itself. */
+export function readerOf(e: EnginePorts, run: Underway): ClusterReader {
+  const now = () => run.look ?? e.reader;
+  return {
+    get: (ref) => now().get(ref),
+    list: (query) => now().list(query),
+    logs: (query) => now().logs(query),
+    can: (question) => now().can(question),
+  };
 }
 
 /** A conflict after which more than the status had moved may be tried again this often. */
@@ -51,6 +66,8 @@ const MAX_MOVED = 5;
 const LOOK_MS = 10_000;
 /** An eviction carries no resourceVersion that a fence or a pause could move: only a fresh look keeps it from being late. */
 const EVICT_LOOK_MS = 2_000;
+/** What this worker wrote itself so shortly before is the record as it stands: an Abort after it is met at the next safe point. */
+const WRITTEN_MS = 100;
 /** Status churn of a sick object is fought until this long after the step began. */
 const CHURN_MS = 60_000;
 
@@ -165,7 +182,10 @@ async function checkAgain(
   of: { prepare: () => Promise<Effect>; key: string },
 ): Promise<{ effect: Effect; live: KubeObject }> {
   const { held, plan } = run;
-  const now = await e.records.get(run.record.id);
+  const { written } = run;
+  run.written = null;
+  const asWritten = written !== null && e.clock.monotonic() - written.at < WRITTEN_MS;
+  const now = asWritten ? written.record : await e.records.get(run.record.id);
   if (
     now === null ||
     now.state !== "running" ||
@@ -191,7 +211,10 @@ async function checkAgain(
     });
   }
   // Both only read, so they go side by side; the target itself is read last, when both have said yes.
-  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy), of.prepare()]);
+  const look = e.look();
+  run.look = look;
+  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy, look), of.prepare()]);
+  run.look = null;
   if (checked.status === "rejected") throw checked.reason;
   const gate = checked.value;
   if (gate.held !== null)
@@ -317,25 +340,12 @@ function patchOf(
   ];
 }
 
-/** `ops` += key, `open` = null. */
-export function settledDone(
-  ledger: HeldLease["ledger"],
-  key: string,
-  record: IncidentRecord,
-  now: number,
-): HeldLease["ledger"] {
-  const fingerprint = record.identity.split("@")[0] ?? "";
-  const ops = ledger.ops.some((op) => op.key === key)
-    ? ledger.ops
-    : [...ledger.ops, { key, fingerprint, at: iso(now) }];
-  return { ...ledger, ops, open: null };
-}
-
 async function journal(e: EnginePorts, run: Underway, step: string, says: string): Promise<void> {
   await e.transition(
     run.record.id,
     { type: "stepDone", token: run.held.token, step, says, at: e.clock.now() },
     e.holder,
+    run.record,
   );
 }
 

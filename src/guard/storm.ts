@@ -15,7 +15,7 @@ export interface StormWorkload {
 export interface StormView {
   /** Within the storm's window; while a storm is open, since that window before it opened. */
   newly: StormWorkload[];
-  /** Workloads under Nightshift's care; null where they could not be counted. */
+  /** Workloads under Nightshift's care; null where too few began to fail for their share to matter, or none could be counted. */
   managed: number | null;
   nodesNotReady: number;
   nodes: number;
@@ -46,7 +46,7 @@ export function trips(view: StormView, storm: GuardSettings["storm"], now: numbe
 }
 
 /** Those that began within the storm's window. */
-export function recent(view: StormView, storm: GuardSettings["storm"], now: number): StormWorkload[] {
+export function recent(view: Pick<StormView, "newly">, storm: GuardSettings["storm"], now: number): StormWorkload[] {
   return view.newly.filter((one) => one.since > now - storm.withinMs);
 }
 

@@ -65,17 +65,18 @@ export async function missingReferences(q: {
   template: KubeObject["spec"];
   cluster: ClusterReader;
 }): Promise<string[]> {
-  const missing: string[] = [];
-  for (const ref of references(q.template)) {
-    if (ref.optional) continue;
+  const gone = async (ref: ConfigRef) => {
     try {
       const at = { apiVersion: "v1", kind: ref.kind, namespace: q.namespace, name: ref.name };
-      if ((await q.cluster.get(at)) === null) missing.push(`${ref.kind} ${q.namespace}/${ref.name}`);
+      return (await q.cluster.get(at)) === null;
     } catch (error) {
       if ((error as { status?: unknown }).status !== 403) throw error;
+      return false;
     }
-  }
-  return missing;
+  };
+  const needed = references(q.template).filter((ref) => !ref.optional);
+  const found = await Promise.all(needed.map(gone));
+  return needed.filter((_, i) => found[i]).map((ref) => `${ref.kind} ${q.namespace}/${ref.name}`);
 }
 
 /** A Secret's content never leaves it, not even as a hash: when its data were written says enough. */

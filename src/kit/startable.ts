@@ -46,8 +46,7 @@ export async function cannotPull(q: StartQuestion): Promise<string | null> {
 
 /** What keeps a new pod of the template from starting: an image that cannot be pulled, a ConfigMap or Secret that is gone. */
 export async function wouldNotStart(q: StartQuestion): Promise<string | null> {
-  const pull = await cannotPull(q);
+  const [pull, [missing]] = await Promise.all([cannotPull(q), missingReferences(q)]);
   if (pull !== null) return pull;
-  const [missing] = await missingReferences(q);
   return missing === undefined ? null : `${missing} is gone, and its pods need it`;
 }

@@ -17,6 +17,15 @@ interface Found {
   guards?: GuardTrace[];
   plan?: Plan;
   shadow?: Shadow;
+  diagnosis?: Diagnosis;
+}
+
+/** A plan as it is posted, with what speaks for it. */
+export interface Posted {
+  plan: Plan;
+  guards: GuardTrace[];
+  others: string[];
+  diagnosis?: Diagnosis;
 }
 
 export type Event =
@@ -27,8 +36,8 @@ export type Event =
   | { type: "targeted"; target: Target; rule: string | null; runbook: string | null }
   | ({ type: "suppressed"; reason: Reason; says: string; wouldHave?: string } & Found)
   | ({ type: "held"; reason: Reason; says: string } & Found)
-  | { type: "asked"; plan: Plan; needed: number; page: boolean; guards: GuardTrace[]; others: string[] }
-  | { type: "decidedByPolicy"; plan: Plan; approval: Approval; guards: GuardTrace[]; others: string[] }
+  | ({ type: "asked"; needed: number; page: boolean } & Posted)
+  | ({ type: "decidedByPolicy"; approval: Approval } & Posted)
   | { type: "yes"; approval: Approval }
   | { type: "no"; nonce: string; says: string }
   | { type: "expired"; nonce: string }

@@ -5,8 +5,8 @@
 import type { Alert } from "../alert/alert.js";
 import { wakesPeople } from "../policy/policy.js";
 import { verdictWords } from "../shadow/shadow.js";
-import type { Event, Nudge } from "./events.js";
-import { type GuardTrace, type IncidentAlert, type IncidentRecord, isLive, type Plan } from "./incident.js";
+import type { Event, Nudge, Posted } from "./events.js";
+import { type IncidentAlert, type IncidentRecord, isLive } from "./incident.js";
 import { type Outcome, type Reason, reasons } from "./reasons.js";
 
 export type { Event, Nudge } from "./events.js";
@@ -85,6 +85,7 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       next.handOff = event.handOff ?? null;
       next.joined = event.joined ?? null;
       next.plan = event.plan ?? null;
+      next.diagnosis = event.diagnosis ?? record.diagnosis;
       if (event.guards) next.guards = event.guards;
       if (event.shadow) next.shadow = event.shadow;
       // What joined a storm is told and paged for by the storm's own record.
@@ -326,8 +327,9 @@ export function needsAttention(record: IncidentRecord): boolean {
   );
 }
 
-function post(next: IncidentRecord, event: { plan: Plan; guards: GuardTrace[]; others: string[] }): void {
+function post(next: IncidentRecord, event: Posted): void {
   next.plan = event.plan;
+  next.diagnosis = event.diagnosis ?? next.diagnosis;
   next.guards = event.guards;
   next.others = event.others;
   next.approvals = [];

@@ -13,7 +13,10 @@ export interface AuditEntry {
   says: string;
 }
 
-export type Created = { created: true } | { created: false; incident: string; because: "identity" | "target" | "id" };
+/** `record` is what was stored, with the `rev` that was drawn. */
+export type Created =
+  | { created: true; record: IncidentRecord }
+  | { created: false; incident: string; because: "identity" | "target" | "id" };
 
 /**
  * Records, changed by compare-and-set on `rev`. Errors: UnavailableError where Redis cannot be reached.
@@ -29,8 +32,8 @@ export interface RecordStore {
   byTarget(targetKey: string): Promise<string | null>;
   /** Stores a new record unless its id, one of its alerts, or a live incident of its target is there already. */
   create(record: IncidentRecord, audit: AuditEntry): Promise<Created>;
-  /** Writes `record` if the stored `rev` is still `record.rev`; draws a new one. False: read again, apply again. */
-  save(record: IncidentRecord, audit: AuditEntry): Promise<boolean>;
+  /** Writes `record` if the stored `rev` is still `record.rev`; answers it with the one drawn. Null: read again, apply again. */
+  save(record: IncidentRecord, audit: AuditEntry): Promise<IncidentRecord | null>;
   /** Ids that the sweep looks after. */
   attention(): Promise<string[]>;
   /** Takes an id whose record has expired off the sweep's list. */

@@ -18,24 +18,32 @@ export interface TransitionPorts {
   stored(before: IncidentRecord, after: IncidentRecord, event: Event): void;
 }
 
-export type Transition = (incident: string, event: Event, who: string) => Promise<Transitioned>;
+/** `known` is the record as the caller has just read or written it: it saves reading it again, and nothing rests on it. */
+export type Transition = (incident: string, event: Event, who: string, known?: IncidentRecord) => Promise<Transitioned>;
 
 /** Moves a record by one event: read, apply, compare-and-set; on a lost race read again and apply again. */
 export function createTransition(ports: TransitionPorts): Transition {
-  return async function transition(incident, event, who) {
+  return async function transition(incident, event, who, known) {
+    let guess = known?.id === incident ? known : null;
     for (let attempt = 0; attempt < 50; attempt += 1) {
-      const record = await ports.records.get(incident);
+      const guessed = guess !== null;
+      const record = guess ?? (await ports.records.get(incident));
+      guess = null;
       if (record === null) return { changed: false, why: "there is no such incident", record: null };
       const now = ports.clock.now();
       const change = apply(record, event, now);
+      // A "no" is said of what is stored, never of what a caller remembers.
+      if (!change.changed && guessed) continue;
       if (!change.changed) return { changed: false, why: change.why, record };
       const says = whyOf(record, change.record, event);
       const audit = { at: now, incident, event: event.type, from: record.state, to: change.record.state, who, says };
-      if (await ports.records.save(change.record, audit)) {
-        ports.stored(record, change.record, event);
-        for (const kind of change.nudges) await ports.nudge(incident, kind, change.record);
-        return { changed: true, record: change.record };
+      const stored = await ports.records.save(change.record, audit);
+      if (stored !== null) {
+        ports.stored(record, stored, event);
+        for (const kind of change.nudges) await ports.nudge(incident, kind, stored);
+        return { changed: true, record: stored };
       }
+      if (guessed) continue;
       // Somebody else wrote first: a short wait, longer each time, so that many writers of one record all get through.
       await ports.clock.sleep(Math.min(5 * (attempt + 1), 100));
     }

@@ -67,9 +67,14 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
   const targetKeyOf = (record: IncidentRecord) =>
     record.target ? `${record.target.cluster}/${record.target.uid}` : null;
 
-  async function commit(record: IncidentRecord, expected: string, audit: AuditEntry): Promise<[string, string]> {
+  async function commit(
+    record: IncidentRecord,
+    expected: string,
+    audit: AuditEntry,
+  ): Promise<{ what: string; id: string; stored: IncidentRecord }> {
     const target = targetKeyOf(record);
     const rev = random(8);
+    const stored = { ...record, rev };
     const line = lineFor(record, prefix);
     const keys = [
       key("inc", record.id),
@@ -87,7 +92,7 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
       run(keys, [
         expected,
         rev,
-        JSON.stringify({ ...record, rev }),
+        JSON.stringify(stored),
         record.id,
         live ? "1" : "0",
         needsAttention(record) ? "1" : "0",
@@ -102,7 +107,8 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
         String(LINES_TTL_S),
       ]),
     );
-    return answer as [string, string];
+    const [what, id] = answer as [string, string];
+    return { what, id, stored };
   }
 
   async function get(id: string): Promise<IncidentRecord | null> {
@@ -117,13 +123,13 @@ export function createRecordStore(redis: Redis, prefix: string, random: RandomHe
       asking("look up an alert", () => redis.get(key("alertms", `${fingerprint}@${startsAtMs}`))),
     byTarget: (targetKey) => asking("look up a target", () => redis.get(key("target", targetKey))),
     async create(record, audit): Promise<Created> {
-      const [what, id] = await commit(record, "", audit);
-      if (what === "ok") return { created: true };
+      const { what, id, stored } = await commit(record, "", audit);
+      if (what === "ok") return { created: true, record: stored };
       return { created: false, incident: id, because: what as "identity" | "target" | "id" };
     },
     async save(record, audit) {
-      const [what] = await commit(record, record.rev, audit);
-      return what === "ok";
+      const { what, stored } = await commit(record, record.rev, audit);
+      return what === "ok" ? stored : null;
     },
     attention: () => asking("list the incidents to look after", () => redis.zrange(key("attention"), "0", "-1")),
     async forget(id) {

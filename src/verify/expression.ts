@@ -12,10 +12,28 @@ export interface Threshold {
   value: number;
 }
 
+/** Each guard and each look of a verification asks about the expressions of a few rules, again and again. */
+const MOST_KNOWN = 500;
+
+function remembered<More extends unknown[], T>(
+  read: (expr: string, ...more: More) => T,
+): (expr: string, ...more: More) => T {
+  const known = new Map<string, T>();
+  return (expr, ...more) => {
+    const key = [...more, expr].join("\n");
+    const there = known.get(key);
+    if (there !== undefined) return there;
+    const found = read(expr, ...more);
+    known.set(key, found);
+    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value ?? "");
+    return found;
+  };
+}
+
 const COMPARISONS: Record<string, Comparison> = { Gtr: ">", Lss: "<", Gte: ">=", Lte: "<=", Eql: "==", Neq: "!=" };
 
 /** `left op number` where that is the whole expression; null where it is anything else. */
-export function thresholdOf(expr: string): Threshold | null {
+export const thresholdOf = remembered((expr: string): Threshold | null => {
   let node: SyntaxNode | null = parser.parse(expr).topNode.firstChild;
   while (node !== null && node.name === "ParenExpr") node = inner(node);
   if (node === null || node.name !== "BinaryExpr") return null;
@@ -32,7 +50,7 @@ export function thresholdOf(expr: string): Threshold | null {
     return null;
   const value = numberOf(right, expr);
   return value === null ? null : { left: expr.slice(left.from, left.to), op, value };
-}
+});
 
 function numberOf(node: SyntaxNode, expr: string): number | null {
   const text = expr.slice(node.from, node.to).replace(/[()\s]/g, "");
@@ -52,7 +70,7 @@ export function holdsAt(value: number, threshold: Pick<Threshold, "op" | "value"
 }
 
 /** Range windows longer than `mostMs` cut to it, so that the past does not outlive its cause. Subqueries are left alone. */
-export function shortenWindows(expr: string, mostMs: number): string {
+export const shortenWindows = remembered((expr: string, mostMs: number): string => {
   const cuts: { from: number; to: number }[] = [];
   parser.parse(expr).iterate({
     enter(node) {
@@ -70,10 +88,10 @@ export function shortenWindows(expr: string, mostMs: number): string {
   for (const cut of cuts.sort((a, b) => b.from - a.from))
     out = `${out.slice(0, cut.from)}${Math.round(mostMs / 1000)}s${out.slice(cut.to)}`;
   return out;
-}
+});
 
 /** The longest range window, milliseconds; 0 where there is none. */
-export function longestWindow(expr: string): number {
+export const longestWindow = remembered((expr: string): number => {
   let longest = 0;
   parser.parse(expr).iterate({
     enter(node) {
@@ -84,7 +102,7 @@ export function longestWindow(expr: string): number {
     },
   });
   return longest;
-}
+});
 
 /** Every plain selector with its metric's name and its `job` matcher. */
 export function selectorsOf(expr: string): { text: string; metric: string; job: string | null }[] {

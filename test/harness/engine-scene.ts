@@ -20,6 +20,7 @@ import type { IncidentRecord, Plan } from "../../src/record/incident.js";
 import { apply, type Event } from "../../src/record/machine.js";
 import { newRecord } from "../../src/record/open.js";
 import type { RecordStore } from "../../src/record/store.js";
+import { oneLook } from "../../src/one-look.js";
 import { createTransition, type Transition } from "../../src/record/transition.js";
 import { defineRemedy, digestOf, type AnyRemedy, z } from "../../src/runbook.js";
 
@@ -153,6 +154,7 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
       measure: async () => null,
       runbook: () => remedy,
       activity: async () => "active",
+      look: () => oneLook(client),
       check: async () => {
         const held = options.check?.() ?? null;
         return { held, trace: [] };
@@ -291,13 +293,13 @@ function createMemoryOf() {
   const put = (record: IncidentRecord) => {
     revision += 1;
     all.set(record.id, { ...structuredClone(record), rev: String(revision) });
+    return structuredClone(all.get(record.id) ?? null);
   };
   const records = {
     get: async (id: string) => structuredClone(all.get(id) ?? null),
     save: async (record: IncidentRecord) => {
-      if (all.get(record.id)?.rev !== record.rev) return false;
-      put(record);
-      return true;
+      if (all.get(record.id)?.rev !== record.rev) return null;
+      return put(record);
     },
   } as unknown as RecordStore;
   const transition: Transition = createTransition({

@@ -11,7 +11,7 @@ export const guard: Guard = {
   async evaluate({ world, target, settings, now }) {
     const view = await world.storm();
     const { storm } = settings;
-    const found = `${recent(view, storm, now).length} of ${view.managed ?? "unknown"} workloads`;
+    const found = `${recent(view, storm, now).length}${view.managed === null ? "" : ` of ${view.managed}`} workloads`;
     const expected = `less than ${storm.workloads} newly firing in ${seconds(storm.withinMs)}`;
     const cause = firstToFail(view);
     if (isWorkload(cause, target))
