@@ -17,17 +17,18 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     cluster: { type: "boolean", default: false },
+    warm: { type: "boolean", default: false },
   },
 });
-const { quick, cluster, json } = values;
+const { quick, cluster, json, warm } = values;
 
 const cells: Record<string, () => Promise<Figure[]>> = {
   ingest: () => ingest(quick ? { rounds: 1, ms: 400 } : { rounds: 3, ms: 4000 }),
   "first-write": () =>
     firstWrite(
       quick
-        ? { rates: [20], rounds: 1, targets: 4, cluster }
-        : { rates: [10, 100], rounds: cluster ? 1 : 3, targets: 90, cluster },
+        ? { rates: [20], rounds: 1, targets: 4, cluster, warm }
+        : { rates: [10, 100], rounds: cluster ? 1 : 3, targets: 90, cluster, warm },
     ),
   runs: () => runs(quick ? { workers: [1], targets: 4 } : { workers: [1, 2, 4], targets: 90 }),
   resume: () => resume({ kills: quick ? 1 : 20 }),

@@ -6,11 +6,11 @@ import type { AlertOf } from "./payload.js";
 
 export type StandIns = Awaited<ReturnType<typeof startStandIns>>;
 
-/** `ALERT` is the alerting rule that Prometheus has; its expression holds for every series that is asked about. */
-export async function startStandIns(alertname: string) {
+/** Prometheus has an alerting rule for each alert; its expression holds for every series that is asked about. */
+export async function startStandIns(alertnames: readonly string[]) {
   const pager = await startPagerDuty();
   const prometheus = await startPrometheusStandIn(() => Date.now());
-  prometheus.rules.push({ name: alertname, query: "sick > 0" });
+  for (const name of alertnames) prometheus.rules.push({ name, query: "sick > 0" });
   prometheus.answer(() => [{ metric: {}, value: 1 }]);
   const active = new Map<string, AlertOf>();
   const alertmanager = await serve("Alertmanager", (request, response) => {
@@ -33,6 +33,8 @@ export async function startStandIns(alertname: string) {
     fires(alert: AlertOf): void {
       active.set(`${alert.fingerprint} ${alert.startsAt}`, alert);
     },
+    /** Nothing fires any more. */
+    quiet: () => active.clear(),
     pages: () => pager.alerts.length,
     env: {
       PROMETHEUS_URL: prometheus.url,

@@ -21,7 +21,7 @@ export function targetsOf(prefix: string, count: number): TargetRef[] {
 }
 
 /** Creates them, one ready pod each, and waits until the cluster has settled. */
-async function createTargets(k: KubernetesClient, targets: readonly TargetRef[]): Promise<void> {
+export async function createTargets(k: KubernetesClient, targets: readonly TargetRef[]): Promise<void> {
   for (const name of NAMESPACES)
     await k.create({ apiVersion: "v1", kind: "Namespace", metadata: { name } }).catch(() => undefined);
   for (const { namespace, name } of targets) {
@@ -68,29 +68,52 @@ export async function prepare(kubeconfig: string, targets: readonly TargetRef[])
   return k;
 }
 
-/** The product's own client knows no kinds of RBAC but bindings. */
-async function allowHands(kubeconfig: string): Promise<void> {
+/** What the product's own client does not do: kinds of RBAC but bindings, and deleting anything. */
+async function asAdmin(
+  kubeconfig: string,
+  calls: readonly { method: "POST" | "DELETE"; path: string; body?: object }[],
+): Promise<void> {
   const auth = await loadAuth({ kubeconfig, clock: systemClock });
   const { agent, headers } = await auth.present();
+  for (const { method, path, body } of calls) {
+    const answer = await request(auth.server + path, {
+      dispatcher: agent,
+      method,
+      headers: { ...headers, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`);
+  }
+  await auth.close();
+}
+
+export async function removeTargets(kubeconfig: string, targets: readonly TargetRef[]): Promise<void> {
+  await asAdmin(
+    kubeconfig,
+    targets.map(({ namespace, name }) => ({
+      method: "DELETE" as const,
+      path: `/apis/apps/v1/namespaces/${namespace}/deployments/${name}?propagationPolicy=Background`,
+    })),
+  );
+}
+
+/** What was done is kept in the budgets for a day, and read with every run. */
+export async function forgetBudgets(kubeconfig: string): Promise<void> {
+  const path = "/apis/coordination.k8s.io/v1/namespaces/nightshift/leases/nightshift-budget";
+  await asAdmin(kubeconfig, [{ method: "DELETE", path }]);
+}
+
+async function allowHands(kubeconfig: string): Promise<void> {
   const rules = [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }];
   const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: HANDS };
   const subjects = [{ kind: "ServiceAccount", namespace: "nightshift", name: HANDS }];
   const role = { apiVersion: RBAC, kind: "ClusterRole", metadata: { name: HANDS }, rules };
   const binding = { apiVersion: RBAC, kind: "ClusterRoleBinding", metadata: { name: HANDS }, roleRef, subjects };
-  for (const [plural, object] of [
-    ["clusterroles", role],
-    ["clusterrolebindings", binding],
-  ] as const) {
-    const answer = await request(`${auth.server}/apis/${RBAC}/${plural}`, {
-      dispatcher: agent,
-      method: "POST",
-      headers: { ...headers, "content-type": "application/json" },
-      body: JSON.stringify(object),
-    });
-    if (answer.statusCode >= 300) throw new Error(`${object.kind}: ${answer.statusCode} ${await answer.body.text()}`);
-    await answer.body.dump();
-  }
-  await auth.close();
+  await asAdmin(kubeconfig, [
+    { method: "POST", path: `/apis/${RBAC}/clusterroles`, body: role },
+    { method: "POST", path: `/apis/${RBAC}/clusterrolebindings`, body: binding },
+  ]);
 }
 
 export interface FirstWrites {

@@ -10,6 +10,8 @@ import { startStandIns } from "./stand-ins.js";
 
 export const TOKEN = "bench-token";
 export const ALERT = "Stuck";
+/** As `ALERT`, for incidents that are not measured and that are over soon. */
+export const WARM_ALERT = "Warm";
 
 export interface World {
   dir: string;
@@ -47,7 +49,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       cleanup.push(() => api.stop());
       writeFileSync(kubeconfig, api.ready.kubeconfig, { mode: 0o600 });
     }
-    const stand = await startStandIns(ALERT);
+    const stand = await startStandIns([ALERT, WARM_ALERT]);
     cleanup.push(() => stand.stop());
     const policy = join(dir, "policy.yaml");
     writeFileSync(policy, options.policy);

@@ -65,10 +65,13 @@ export const runbook = defineDiagnosis<Record<string, never>>({
     const notes: string[] = [];
     const object = await cluster.get(target);
     if (object === null) return { headline: [`${nameOf(target)} is gone`], details: [], logs: [] };
-    const pods = await podsOf(target, object, cluster);
+    const [pods, history, warnings] = await Promise.all([
+      podsOf(target, object, cluster),
+      target.kind === "Deployment" ? historyOf(target, object, { cluster, notes }) : NO_HISTORY,
+      warningsIn(target.namespace, { cluster, notes }),
+    ]);
     const sick = pods.flatMap((pod) => sicknessOf(pod, now)).sort((a, b) => b.restarts - a.restarts);
     const [worst] = sick;
-    const history = target.kind === "Deployment" ? await historyOf(target, object, { cluster, notes }) : NO_HISTORY;
     const onset = onsetOf(
       context.alerts.map((alert) => alert.startsAt),
       sick,
@@ -99,7 +102,7 @@ export const runbook = defineDiagnosis<Record<string, never>>({
                 `revision ${r.number}${r.earlier.length > 0 ? ` (${r.earlier.join(", ")} before)` : ""}: ${r.images}, created ${ago(r.createdAt, now)}, ready ${r.ready} of ${r.replicas}`,
             ),
         },
-        { title: "Events", lines: await events(target, pods, { cluster, now, redact: context.redact, notes }) },
+        { title: "Events", lines: events(target, pods, { warnings, now, redact: context.redact }) },
         { title: "Not seen", lines: notes },
       ].filter((part) => part.lines.length > 0),
       logs,
@@ -305,50 +308,50 @@ async function lastLines(
   return [];
 }
 
-async function events(
-  target: Target,
-  pods: readonly KubeObject[],
-  of: { cluster: ClusterReader; now: number; redact(text: string): string; notes: string[] },
-): Promise<string[]> {
+type Warning = KubeObject & {
+  involvedObject?: { uid?: string; name?: string };
+  reason?: string;
+  message?: string;
+  type?: string;
+  count?: number;
+  lastTimestamp?: string | null;
+  eventTime?: string | null;
+};
+
+async function warningsIn(namespace: string, of: { cluster: ClusterReader; notes: string[] }): Promise<Warning[]> {
   try {
-    const uids = new Set([target.uid, ...pods.map((pod) => pod.metadata.uid)]);
-    const all = (await of.cluster.list({
-      apiVersion: "v1",
-      kind: "Event",
-      namespace: target.namespace,
-      fieldSelector: WARNINGS,
-    })) as (KubeObject & {
-      involvedObject?: { uid?: string; name?: string };
-      reason?: string;
-      message?: string;
-      type?: string;
-      count?: number;
-      lastTimestamp?: string | null;
-      eventTime?: string | null;
-    })[];
-    const at = (event: (typeof all)[number]) =>
-      Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
-    const mine = all.filter((event) => uids.has(event.involvedObject?.uid ?? "")).sort((a, b) => at(b) - at(a));
-    const seen = new Set<string>();
-    const lines: string[] = [];
-    for (const event of mine) {
-      const key = `${event.reason ?? ""} ${event.message ?? ""}`.replace(/[a-f0-9]{5,}/g, "");
-      if (seen.has(key) || lines.length >= 10) continue;
-      seen.add(key);
-      lines.push(
-        `${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${plainLines(
-          String(event.message ?? ""),
-          of.redact,
-        )
-          .join(" ")
-          .slice(0, 200)}`,
-      );
-    }
-    return lines;
+    return await of.cluster.list({ apiVersion: "v1", kind: "Event", namespace, fieldSelector: WARNINGS });
   } catch (error) {
     of.notes.push(`events: ${messageOf(error)}`);
     return [];
   }
+}
+
+function events(
+  target: Target,
+  pods: readonly KubeObject[],
+  of: { warnings: readonly Warning[]; now: number; redact(text: string): string },
+): string[] {
+  const uids = new Set([target.uid, ...pods.map((pod) => pod.metadata.uid)]);
+  const at = (event: Warning) =>
+    Date.parse(event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? "");
+  const mine = of.warnings.filter((event) => uids.has(event.involvedObject?.uid ?? "")).sort((x, y) => at(y) - at(x));
+  const seen = new Set<string>();
+  const lines: string[] = [];
+  for (const event of mine) {
+    const key = `${event.reason ?? ""} ${event.message ?? ""}`.replace(/[a-f0-9]{5,}/g, "");
+    if (seen.has(key) || lines.length >= 10) continue;
+    seen.add(key);
+    lines.push(
+      `${event.reason ?? ""}${(event.count ?? 1) > 1 ? ` ×${event.count}` : ""} ${span(Math.max(0, of.now - at(event)))} ago: ${plainLines(
+        String(event.message ?? ""),
+        of.redact,
+      )
+        .join(" ")
+        .slice(0, 200)}`,
+    );
+  }
+  return lines;
 }
 
 function ago(time: string, now: number): string {

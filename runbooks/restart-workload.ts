@@ -16,7 +16,9 @@ import {
   type PlanContext,
   podsOf,
   quorumLost,
+  podsBy,
   rolloutState,
+  selectorText,
   type Skip,
   skip,
   type Target,
@@ -38,6 +40,8 @@ interface Facts extends Record<string, Json> {
   fromTemplate: string;
   toTemplate: string;
   at: string;
+  /** Label selector of its own pods, as it cannot change; null where it has expressions. */
+  pods: string | null;
 }
 
 export const runbook = defineRemedy<Record<string, never>, Facts>({
@@ -104,7 +108,7 @@ export const runbook = defineRemedy<Record<string, never>, Facts>({
       ...(lost.length > 0 ? { risk: "B" as const } : {}),
       steps: ["restart"],
       undoSteps: [],
-      facts: { fromTemplate, toTemplate, at },
+      facts: { fromTemplate, toTemplate, at, pods: selectorText(live) },
       evidence: [
         `${pods.filter(isReady).length} of ${wantedBy(live)} pods are ready; one after the other, as its strategy says`,
         `the same template stays: ${imagesText(live.spec.template)}`,
@@ -233,6 +237,8 @@ function restarted(template: KubeObject["spec"], at: string): KubeObject["spec"]
 }
 
 async function restart(target: Target, facts: Facts, cluster: ClusterReader): Promise<Effect> {
+  // Asked for while the target itself is: by the very question that is asked below.
+  if (facts.pods) podsBy(target, facts.pods, cluster).catch(() => undefined);
   const now = await cluster.get(target);
   if (now !== null) {
     const pods = podsOf(target, now, cluster);

@@ -28,7 +28,6 @@ import type { Bracket } from "./execution/ports.js";
 import { loadGuards } from "./guard/gate.js";
 import { createLog, type Log } from "./log.js";
 import { createMetrics } from "./metrics.js";
-import { oneLook } from "./one-look.js";
 import { createMemory } from "./memory.js";
 import { createPipeline } from "./pipeline.js";
 import { incidentActivity } from "./pipeline-consider.js";
@@ -156,7 +155,7 @@ async function start(
   const transition = createTransition({
     records,
     clock,
-    nudge: createNudge({ add, clock, log }),
+    nudge: createNudge({ add, slack: slack !== null || !front, clock, log }),
     stored(before, after) {
       if (before.state !== after.state && after.endedAt !== null && before.endedAt === null) {
         metrics.outcomes.inc({ outcome: after.state as "held", reason: after.reason ?? "none" });
@@ -252,7 +251,6 @@ async function start(
             holderLives,
             reader: writer,
             writer,
-            look: () => oneLook(reader),
             runbook: (name) => runbooks.get(name),
             reserve: (record, run) => reserveBudget(budgets, { record, run, policy, clock }),
             closeBudget: (run) => budgets.close(run),

@@ -112,6 +112,7 @@ async function considered(p: PipelinePorts, opened: Opened): Promise<JobEnd> {
           remedy,
           look,
           lease: reading,
+          looming,
           activity,
           diagnose: (reader) => diagnose({ ...p, reader }, subject, { runbook: remedy.diagnosis, params: {} }),
           held,

@@ -11,20 +11,29 @@ import type { Metrics } from "./metrics.js";
 import type { PagerPort, SlackPort } from "./notify/notify.js";
 import type { GuardSettings, Policy, Rule } from "./policy/policy.js";
 import type { Job } from "./queue/jobs.js";
-import type { IncidentRecord, Plan } from "./record/incident.js";
+import type { IncidentRecord } from "./record/incident.js";
 import type { FactStore, RecordStore } from "./record/store.js";
 import type { Transition } from "./record/transition.js";
 import type { AnyRemedy, HealthAnswer, HealthCheck, Runbook, Target } from "./runbook.js";
 import type { AlertmanagerReader } from "./verify/metrics.js";
 
+/** What Redis knows of a storm. */
+export interface StormFacts {
+  /** Since when there is one; null where there is none. */
+  open: number | null;
+  /** Workloads that began to fire within the storm's window. */
+  lately: { workload: string; since: number }[];
+}
+
 /** What the guards of one gate judge. */
 export interface WorldOf {
-  plan: Plan;
   rule: Rule;
   remedy: AnyRemedy;
   target: Target;
   /** The target's Lease as the caller has just asked for it. */
   lease?: ReturnType<LeaseStore["read"]>;
+  /** What is known of a storm, likewise. */
+  storm?: Promise<StormFacts>;
 }
 
 export interface PipelinePorts {
@@ -69,7 +78,7 @@ export interface PipelinePorts {
   alertmanagers: AlertmanagerReader | null;
   guardWorld(record: IncidentRecord, of: WorldOf): GuardWorld;
   /** Which workloads began to fail within this long, and how many there are. Errors: ClusterError, UnavailableError. */
-  storm(settings: GuardSettings["storm"]): Promise<StormView>;
+  storm(settings: GuardSettings["storm"], facts?: Promise<StormFacts>): Promise<StormView>;
   /** False while the store may have forgotten something: nothing is begun then. */
   remembers(): boolean;
   slack: SlackPort | null;
@@ -80,7 +89,7 @@ export interface PipelinePorts {
   keys(): string[];
   /** Only where the role carries out: the engine's own ports, without those that the pipeline fills. */
   engine:
-    | (Omit<EnginePorts, "check" | "reserve" | "activity" | "verdict" | "symptom" | "measure"> &
+    | (Omit<EnginePorts, "look" | "reserve" | "activity" | "verdict" | "symptom" | "measure"> &
         Pick<EnginePorts, "reserve" | "symptom" | "verdict">)
     | null;
 }

@@ -3,9 +3,9 @@ import { sealApproval } from "./approval/seal.js";
 import { type ClusterReader, nameOf } from "./cluster.js";
 import type { LeaseView } from "./execution/lease.js";
 import type { JobEnd } from "./execution/ports.js";
-import { runGate } from "./guard/gate.js";
+import { askAhead, runGate } from "./guard/gate.js";
 import { ownersOf } from "./owner/owners.js";
-import type { PipelinePorts } from "./pipeline-ports.js";
+import type { PipelinePorts, StormFacts } from "./pipeline-ports.js";
 import { joinStorm, stormWakes } from "./pipeline-storm.js";
 import { dryRunOf } from "./pipeline-dry-run.js";
 import { makePlan } from "./plan/plan.js";
@@ -33,6 +33,8 @@ export interface Ends {
   /** The one look at the cluster that all of it rests on, and the one at the target's Lease. */
   look: ClusterReader;
   lease: Promise<LeaseView | null>;
+  /** What is known of a storm; null where this incident is not told by one. */
+  looming: Promise<StormFacts> | null;
   /** Null where there is none for this target. */
   diagnose(reader: ClusterReader): Promise<Diagnosis | null>;
   held(reason: Reason, says: string, more?: Partial<Extract<Event, { type: "held" }>>): Promise<JobEnd>;
@@ -131,7 +133,16 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
     measure: p.measure,
     now: p.clock.now(),
   };
-  const owners = await ownersOf(target, object, look);
+  const world = p.guardWorld(record, {
+    rule,
+    remedy,
+    target,
+    lease: of.lease,
+    ...(of.looming && { storm: of.looming }),
+  });
+  const asked = ownersOf(target, object, look);
+  askAhead(world, record);
+  const owners = await asked;
   const draft = await remedy.plan({
     ...context,
     owners,
@@ -170,7 +181,7 @@ async function judge(p: PipelinePorts, record: IncidentRecord, of: Judging): Pro
       runbook: remedy,
       settings: rule.guards,
       cluster: look,
-      world: p.guardWorld(record, { plan, rule, remedy, target, lease: of.lease }),
+      world,
       ownNamespace: p.settings.namespace,
       now: p.clock.now(),
     },

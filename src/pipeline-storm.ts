@@ -2,7 +2,7 @@
 import { nameOf } from "./cluster.js";
 import { commonCause } from "./guard/common-cause.js";
 import { firstToFail, isWorkload, trips, workloadOf } from "./guard/storm.js";
-import type { PipelinePorts } from "./pipeline-ports.js";
+import type { PipelinePorts, StormFacts } from "./pipeline-ports.js";
 import { type Decision, type GuardSettings, wakesPeople } from "./policy/policy.js";
 import { JOB_VERSION } from "./queue/jobs.js";
 import type { IncidentRecord } from "./record/incident.js";
@@ -23,14 +23,11 @@ export interface Storm {
   says: string;
 }
 
-/** Whether there may be a storm: two questions to Redis, none to the cluster. Changes nothing. */
-export async function stormLooms(
-  p: PipelinePorts,
-  decision: Decision,
-): Promise<{ looms: boolean; open: number | null }> {
+/** Whether there may be a storm, and by what: two questions to Redis, none to the cluster. Changes nothing. */
+export async function stormLooms(p: PipelinePorts, decision: Decision): Promise<StormFacts & { looms: boolean }> {
   const { storm } = decision.rule?.guards ?? p.policy().guards;
-  const [open, firing] = await Promise.all([p.facts.stormOpen(), p.facts.firing(p.clock.now() - storm.withinMs)]);
-  return { looms: open !== null || firing.length >= storm.workloads, open };
+  const [open, lately] = await Promise.all([p.facts.stormOpen(), p.facts.firing(p.clock.now() - storm.withinMs)]);
+  return { looms: open !== null || lately.length >= storm.workloads, open, lately };
 }
 
 /** The storm that this incident is part of; null where there is none, or where its target is the likely cause. */

@@ -6,12 +6,12 @@ import { parseWebhook, type ParsedWebhook } from "./alert/webhook.js";
 import { mayApprove } from "./approval/approvers.js";
 import type { Click } from "./approval/click.js";
 import { sealApproval, sealButton, verifyButton } from "./approval/seal.js";
-import type { ClusterReader } from "./cluster.js";
 import { messageOf, UnavailableError } from "./errors.js";
 import { carryOut as carryOutRun, type Working } from "./execution/carry-out.js";
-import type { JobEnd } from "./execution/ports.js";
-import { runGate } from "./guard/gate.js";
+import type { JobEnd, Looking } from "./execution/ports.js";
+import { askAhead, runGate } from "./guard/gate.js";
 import { tell as tellPeople } from "./notify/tell.js";
+import { oneLook } from "./one-look.js";
 import { considerIncident, considerOpened, incidentActivity } from "./pipeline-consider.js";
 import { openAlerts } from "./pipeline-open.js";
 import { answerDryRun } from "./pipeline-dry-run.js";
@@ -186,43 +186,51 @@ export function createPipeline(p: PipelinePorts) {
   }
 
   /** lease → steps → verify → (undo) → record. */
-  async function carryOut(incident: string, signal: AbortSignal): Promise<JobEnd> {
+  async function carryOut(job: { incident: string; lease?: string }, signal: AbortSignal): Promise<JobEnd> {
     if (!p.engine) return again(5000);
     if (!p.remembers()) return again(1000);
     return carryOutRun(
-      { ...p.engine, check, measure: p.measure, activity: (record) => incidentActivity(p, record) },
+      { ...p.engine, look, measure: p.measure, activity: (record) => incidentActivity(p, record) },
       working,
-      {
-        incident,
-        signal,
-      },
+      { ...job, signal },
     );
   }
 
   /** All guards again, live, before every effect. */
-  async function check(record: IncidentRecord, remedy: AnyRemedy, look: ClusterReader) {
+  function look(begun: IncidentRecord, remedy: AnyRemedy): Looking {
     const policy = p.policy();
-    const rule = policy.rules.find((r) => r.name === record.rule);
-    if (!rule || !record.plan || !record.target) {
-      return {
-        held: { reason: "guard-error" as const, says: `the policy no longer has the rule ${record.rule}` },
-        trace: [],
-      };
-    }
-    const of = { plan: record.plan, rule, remedy, target: record.target };
-    const context = {
-      at: "effect" as const,
-      incident: record,
-      policy,
-      ...of,
-      runbook: remedy,
-      settings: rule.guards,
-      cluster: look,
-      world: p.guardWorld(record, of),
-      ownNamespace: p.settings.namespace,
-      now: p.clock.now(),
+    const rule = policy.rules.find((r) => r.name === begun.rule);
+    const { target } = begun;
+    const reader = oneLook(p.reader);
+    const world = rule && target ? p.guardWorld(begun, { rule, remedy, target }) : null;
+    if (target) reader.get(target).catch(() => undefined);
+    if (world) askAhead(world, begun);
+    return {
+      reader,
+      async check(record) {
+        if (!rule || !record.plan || !target || !world) {
+          return {
+            held: { reason: "guard-error", says: `the policy no longer has the rule ${record.rule}` },
+            trace: [],
+          };
+        }
+        const context = {
+          at: "effect" as const,
+          incident: record,
+          policy,
+          plan: record.plan,
+          rule,
+          target,
+          runbook: remedy,
+          settings: rule.guards,
+          cluster: reader,
+          world,
+          ownNamespace: p.settings.namespace,
+          now: p.clock.now(),
+        };
+        return runGate(p.guards, context, { timeoutMs: p.settings.guardTimeoutMs, log: p.log });
+      },
     };
-    return runGate(p.guards, context, { timeoutMs: p.settings.guardTimeoutMs, log: p.log });
   }
 
   /** Renders the record's present state: lost, doubled or reordered notices do no harm. */

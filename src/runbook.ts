@@ -38,9 +38,11 @@ export {
   isLeaving,
   isReady,
   ownedBy,
+  podsBy,
   podsOf,
   restartsOf,
   rolloutState,
+  selectorText,
   wantedBy,
 } from "./kit/workload.js";
 export { plainLines } from "./kit/words.js";

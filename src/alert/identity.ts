@@ -41,3 +41,8 @@ export function fingerprintOf(labels: Readonly<Record<string, string>>): string 
   }
   return hash.toString(16).padStart(16, "0");
 }
+
+/** The fingerprint that an identity begins with: it names the alert whenever it fires. */
+export function fingerprintIn(identity: string): string {
+  return identity.split("@")[0] ?? "";
+}

@@ -5,11 +5,10 @@ import type { ClockVerdict } from "../clock-watch.js";
 import type { ControlStore } from "../execution/control.js";
 import { leaseName } from "../execution/keys.js";
 import type { GuardWorld } from "../guard/guard.js";
-import type { StormView } from "../guard/storm.js";
 import type { AccessQuestion, ClusterReader } from "../cluster.js";
 import type { LeaseStore } from "../execution/lease.js";
-import type { Policy, Rule } from "../policy/policy.js";
-import type { WorldOf } from "../pipeline-ports.js";
+import type { Policy } from "../policy/policy.js";
+import type { PipelinePorts, WorldOf } from "../pipeline-ports.js";
 import type { IncidentRecord } from "../record/incident.js";
 import type { FactStore } from "../record/store.js";
 import type { Symptom } from "../runbook.js";
@@ -23,7 +22,7 @@ export interface WorldPorts {
   budgets: Budgets;
   control: ControlStore;
   facts: FactStore;
-  storm(settings: Rule["guards"]["storm"]): Promise<StormView>;
+  storm: PipelinePorts["storm"];
   clock(): Promise<ClockVerdict>;
   policy(): Policy;
   keys(): string[];
@@ -33,30 +32,40 @@ export interface WorldPorts {
   now(): number;
 }
 
+/** Asks when it is first asked, and never again. */
+function once<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | null = null;
+  return () => (answer ??= ask());
+}
+
 export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: WorldOf): GuardWorld {
-  // One gate, one look at the Lease.
-  let lease = of.lease ?? null;
-  const readLease = () => (lease ??= w.leases.read(leaseName(of.target.cluster, of.target.uid)));
+  const readLease = once(() => of.lease ?? w.leases.read(leaseName(of.target.cluster, of.target.uid)));
+  const changes = new Map<string, Promise<number[]>>();
+  const changesOf = (fingerprint: string) => {
+    const asked = changes.get(fingerprint) ?? w.facts.changes(fingerprint);
+    changes.set(fingerprint, asked);
+    return asked;
+  };
   return {
     async activity(identity) {
       return w.alertmanagers === null ? "unknown" : w.alertmanagers.activity(identity);
     },
-    symptom: () => w.symptom(record),
+    symptom: once(() => w.symptom(record)),
     async ledger() {
       return (await readLease())?.ledger ?? null;
     },
-    budget: () => w.budgets.read(),
-    control: () => w.control.read(),
-    storm: () => w.storm(of.rule.guards.storm),
+    budget: once(() => w.budgets.read()),
+    control: once(() => w.control.read()),
+    storm: once(() => w.storm(of.rule.guards.storm, of.storm)),
     clock: () => w.clock(),
     async history(fingerprint) {
-      const [changes, found] = await Promise.all([w.facts.changes(fingerprint), readLease()]);
+      const [changes, found] = await Promise.all([changesOf(fingerprint), readLease()]);
       const attempts = (found?.ledger.ops ?? [])
         .filter((op) => op.fingerprint === fingerprint)
         .map((op) => Date.parse(op.at));
       return { changes, attempts };
     },
-    async bound() {
+    bound: once(async () => {
       const { needs } = of.remedy;
       const may = await Promise.all(needs.map((need) => w.writerCan({ ...need, namespace: of.target.namespace })));
       const need = needs[may.indexOf(false)];
@@ -65,9 +74,8 @@ export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: Worl
         ok: false,
         missing: `${need.verb} ${need.resource}${need.subresource ? `/${need.subresource}` : ""} in ${of.target.namespace}`,
       };
-    },
-    approvals() {
-      const { plan } = of;
+    }),
+    approvals(plan) {
       const keys = w.keys();
       const valid = new Set(
         record.approvals

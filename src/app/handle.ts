@@ -15,7 +15,7 @@ export function createHandle(pipeline: Pipeline): (job: Job, signal: AbortSignal
       case "click":
         return pipeline.decide(job.click);
       case "carryOut":
-        return pipeline.carryOut(job.incident, signal);
+        return pipeline.carryOut(job, signal);
       case "dryRun":
         return pipeline.dryRun(job);
       case "tell":

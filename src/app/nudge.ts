@@ -1,5 +1,6 @@
 /** The job that follows on a change of a record: part of the composition root. */
 import type { Clock } from "../clock.js";
+import { leaseName } from "../execution/keys.js";
 import type { Log } from "../log.js";
 import { type Job, JOB_VERSION } from "../queue/jobs.js";
 import type { IncidentRecord } from "../record/incident.js";
@@ -15,12 +16,16 @@ const MOST = 1000;
 
 export function createNudge(of: {
   add(job: Job, delayMs: number): Promise<void>;
+  /** Whether anybody has a Slack: without one there is nothing to tell but what PagerDuty is to be told. */
+  slack: boolean;
   clock: Clock;
   log: Log;
 }): TransitionPorts["nudge"] {
   /** When the progress of an incident will be told, by the monotonic clock. */
   const due = new Map<string, number>();
   return async (incident, kind, record) => {
+    if (kind === "tell" && !of.slack && !record.storm && record.page !== "wanted" && record.pageResolve !== "wanted")
+      return;
     const { job, delayMs } = nudgeOf(incident, kind, { record, now: of.clock.now() });
     const progress = job.kind === "tell" && delayMs > 0;
     if (progress) {
@@ -49,6 +54,8 @@ export function nudgeOf(
       job: { v, kind, incident, nonce: record.plan?.nonce ?? "" },
       delayMs: record.plan === null ? 0 : record.plan.expiresAt - now,
     };
+  if (kind === "carryOut" && record.target !== null)
+    return { job: { v, kind, incident, lease: leaseName(record.cluster, record.target.uid) }, delayMs: 0 };
   const onItsWay = kind === "tell" && (record.state === "approved" || record.state === "running");
   return { job: { v, kind, incident }, delayMs: onItsWay ? PROGRESS_MS : 0 };
 }

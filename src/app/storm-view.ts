@@ -2,8 +2,9 @@
 import { shareAnswer } from "../clients/shared-answer.js";
 import type { Clock } from "../clock.js";
 import type { ClusterReader } from "../cluster.js";
-import { recent, type StormView, workloadOf } from "../guard/storm.js";
-import type { GuardSettings, Policy } from "../policy/policy.js";
+import { recent, workloadOf } from "../guard/storm.js";
+import type { PipelinePorts, StormFacts } from "../pipeline-ports.js";
+import type { Policy } from "../policy/policy.js";
 import type { FactStore } from "../record/store.js";
 
 /** How many workloads and nodes there are changes slowly, and a storm asks it hundreds of times. */
@@ -16,7 +17,7 @@ export function createStormView(w: {
   facts: FactStore;
   policy(): Policy;
   clock: Clock;
-}): (storm: GuardSettings["storm"]) => Promise<StormView> {
+}): PipelinePorts["storm"] {
   const nodes = shareAnswer(async () => {
     const all = await w.reader.list({ apiVersion: "v1", kind: "Node", namespace: "" });
     const ready = (node: (typeof all)[number]) =>
@@ -38,11 +39,15 @@ export function createStormView(w: {
     return all === 0 ? null : all;
   }, COUNTED_FOR_MS);
 
-  return async (storm) => {
+  async function factsOf(since: number): Promise<StormFacts> {
+    const [open, lately] = await Promise.all([w.facts.stormOpen(), w.facts.firing(since)]);
+    return { open, lately };
+  }
+
+  return async (storm, facts) => {
     const now = w.clock.now();
-    const [openSince, lately, counted] = await Promise.all([
-      w.facts.stormOpen(),
-      w.facts.firing(now - storm.withinMs),
+    const [{ open: openSince, lately }, counted] = await Promise.all([
+      facts ?? factsOf(now - storm.withinMs),
       nodes.recent().answer,
     ]);
     // Once there is a storm, what fired before it counts as well.

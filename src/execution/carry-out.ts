@@ -23,14 +23,16 @@ export type Working = Set<string>;
 export async function carryOut(
   e: EnginePorts,
   working: Working,
-  job: { incident: string; signal: AbortSignal },
+  job: { incident: string; lease?: string; signal: AbortSignal },
 ): Promise<JobEnd> {
+  const ahead = job.lease === undefined ? null : e.leases.read(job.lease);
+  ahead?.catch(() => undefined);
   const record = await e.records.get(job.incident);
   if (record === null || record.target === null || (record.state !== "approved" && record.state !== "running"))
     return DONE;
   const about = { incident: record.id, step: "" };
   const name = leaseName(record.cluster, record.target.uid);
-  const view = await e.leases.read(name);
+  const view = await (ahead !== null && job.lease === name ? ahead : e.leases.read(name));
 
   const ended = view?.ledger.ends.findLast((end) => end.identity === record.identity);
   if (ended !== undefined) return copy(e, record, ended.outcome);
@@ -131,9 +133,11 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     if (verdict === "did-not") await untilSeen(e, open.object);
   }
 
-  // Number 5: only under the Lease: record, approval, resolved.
-  const writtenAt = e.clock.monotonic();
+  // Number 5: only under the Lease: record, approval, resolved. What the first step is checked by is asked for meanwhile.
+  const at = e.clock.monotonic();
   const plan = record.plan;
+  const planned = plan === null ? undefined : e.runbook(plan.runbook);
+  const looking = planned?.kind === "remedy" ? e.look(record, planned) : null;
   const runOf = held.ledger.run;
   if (record.state === "approved" && plan !== null) {
     const active = (await e.activity(record)) !== "not-active";
@@ -169,7 +173,7 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
     remedy,
     signal: taken.signal,
     answeredNo: null,
-    written: { record, at: writtenAt },
+    written: looking !== null && remedy === planned ? { record, looking, at } : null,
     look: null,
   };
   try {

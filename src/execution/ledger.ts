@@ -1,4 +1,5 @@
 /** The ledger in a target's Lease: what survives anything. PROTOCOL section 2; the format is fixed. */
+import { fingerprintIn } from "../alert/identity.js";
 import { iso } from "../clock.js";
 
 export interface LedgerRun {
@@ -41,7 +42,7 @@ export const emptyLedger: Ledger = { v: LEDGER_VERSION, run: null, open: null, o
 
 /** `ops` += key, `open` = null. */
 export function settledDone(ledger: Ledger, key: string, record: { identity: string }, now: number): Ledger {
-  const fingerprint = record.identity.split("@")[0] ?? "";
+  const fingerprint = fingerprintIn(record.identity);
   const ops = ledger.ops.some((op) => op.key === key)
     ? ledger.ops
     : [...ledger.ops, { key, fingerprint, at: iso(now) }];

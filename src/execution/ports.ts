@@ -33,6 +33,14 @@ export type Verdict =
   /** `baking`: it helped, and is watched for a while. */
   | { verdict: null; againMs: number; baking: boolean };
 
+/** One look before an effect. */
+export interface Looking {
+  /** The cluster as it is seen in this look, by the rights that the guards read with. */
+  reader: ClusterReader;
+  /** All guards, control ConfigMap and cooldown included, judge the record as it stands by this look. */
+  check(record: IncidentRecord): Promise<{ held: { reason: Reason; says: string } | null; trace: GuardTrace[] }>;
+}
+
 export interface EnginePorts {
   clock: Clock;
   log: Log;
@@ -44,19 +52,13 @@ export interface EnginePorts {
   holderLives(view: LeaseView): Promise<boolean>;
   reader: ClusterReader;
   writer: ClusterWriter;
-  /** A look at the cluster for one check, by the rights that the guards read with. */
-  look(): ClusterReader;
   /** Asks Prometheus; null where it cannot be asked. */
   measure(expr: string): Promise<Sample[] | null>;
   runbook(name: string): Runbook | undefined;
   /** Whether any firing alert of the incident is active at an Alertmanager now. */
   activity(record: IncidentRecord): Promise<"active" | "not-active" | "unknown">;
-  /** All guards, control ConfigMap and cooldown included, evaluated live over this one look at the cluster. */
-  check(
-    record: IncidentRecord,
-    remedy: AnyRemedy,
-    look: ClusterReader,
-  ): Promise<{ held: { reason: Reason; says: string } | null; trace: GuardTrace[] }>;
+  /** Begins to ask, live, for what the guards will judge by. */
+  look(record: IncidentRecord, remedy: AnyRemedy): Looking;
   /** Reserves the budget before the first intent; a "no" comes as reason and sentence. */
   reserve(record: IncidentRecord, run: string): Promise<{ reason: Reason; says: string } | null>;
   closeBudget(run: string): Promise<void>;

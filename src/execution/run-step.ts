@@ -11,7 +11,7 @@ import type { HeldLease } from "./held-lease.js";
 import { planOpKey } from "./keys.js";
 import { MAX_ENTRIES } from "./lease.js";
 import { type LedgerOpen, settledDone } from "./ledger.js";
-import type { EnginePorts } from "./ports.js";
+import type { EnginePorts, Looking } from "./ports.js";
 
 /** Leaves the run: the engine ends it (section 4, number 12) or hands it over. */
 export class Halt extends Error {
@@ -43,10 +43,17 @@ export interface Underway {
   signal: AbortSignal;
   /** Key of an intent whose one request was answered with "not applied": its fate is known, whatever moved since. */
   answeredNo: string | null;
-  /** The record as this worker has just written it itself, and when by the monotonic clock; null once it was looked at. */
-  written: { record: IncidentRecord; at: number } | null;
+  /** The record as this worker has just written it itself, and the look begun meanwhile; null once a step was checked. */
+  written: Written | null;
   /** The one look at the cluster that guards and runbook share while a step is checked; null between checks. */
   look: ClusterReader | null;
+}
+
+export interface Written {
+  record: IncidentRecord;
+  looking: Looking;
+  /** When it was begun, by the monotonic clock. */
+  at: number;
 }
 
 /** What a runbook reads by: while a step is checked the look that the guards have, else the cluster itself. */
@@ -182,10 +189,9 @@ async function checkAgain(
   of: { prepare: () => Promise<Effect>; key: string },
 ): Promise<{ effect: Effect; live: KubeObject }> {
   const { held, plan } = run;
-  const { written } = run;
+  const written = run.written !== null && e.clock.monotonic() - run.written.at < WRITTEN_MS ? run.written : null;
   run.written = null;
-  const asWritten = written !== null && e.clock.monotonic() - written.at < WRITTEN_MS;
-  const now = asWritten ? written.record : await e.records.get(run.record.id);
+  const now = written?.record ?? (await e.records.get(run.record.id));
   if (
     now === null ||
     now.state !== "running" ||
@@ -211,9 +217,9 @@ async function checkAgain(
     });
   }
   // Both only read, so they go side by side; the target itself is read last, when both have said yes.
-  const look = e.look();
-  run.look = look;
-  const [checked, prepared] = await Promise.allSettled([e.check(now, run.remedy, look), of.prepare()]);
+  const looking = written?.looking ?? e.look(now, run.remedy);
+  run.look = looking.reader;
+  const [checked, prepared] = await Promise.allSettled([looking.check(now), of.prepare()]);
   run.look = null;
   if (checked.status === "rejected") throw checked.reason;
   const gate = checked.value;

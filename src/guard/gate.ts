@@ -1,12 +1,13 @@
 import { readdir } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { fingerprintIn } from "../alert/identity.js";
 import { ClusterError } from "../cluster.js";
 import { FaultsError, messageOf, UnavailableError } from "../errors.js";
 import type { Log } from "../log.js";
 import { oneLook } from "../one-look.js";
-import type { GuardTrace } from "../record/incident.js";
+import type { GuardTrace, IncidentRecord } from "../record/incident.js";
 import type { Reason } from "../record/reasons.js";
-import type { Guard, GuardContext, GuardVerdict } from "./guard.js";
+import type { Guard, GuardContext, GuardVerdict, GuardWorld } from "./guard.js";
 
 /** Finds every guard in guards/ and checks it. Errors: FaultsError with every fault. */
 export async function loadGuards(directory = fileURLToPath(new URL("./guards/", import.meta.url))): Promise<Guard[]> {
@@ -33,6 +34,16 @@ export interface GateAnswer {
   held: { guard: string; reason: Reason; says: string } | null;
   /** Every guard's verdict with its two values. */
   trace: GuardTrace[];
+}
+
+/**
+ * Asks the world for what the guards will ask it for, which depends on no plan: while one is being made. What was asked so
+ * lies milliseconds back when they judge it.
+ */
+export function askAhead(world: GuardWorld, incident: IncidentRecord): void {
+  const { symptom, ledger, budget, control, storm, bound } = world;
+  const history = () => world.history(fingerprintIn(incident.identity));
+  for (const ask of [symptom, ledger, budget, control, storm, bound, history]) ask().catch(() => undefined);
 }
 
 /**

@@ -47,7 +47,9 @@ export interface FingerprintHistory {
   attempts: number[];
 }
 
-/** What a guard may look at. Every function reads live; a rejection counts as "cannot be evaluated". */
+/**
+ * What a guard may look at, read live and once for all guards of one gate; a rejection counts as "cannot be evaluated".
+ */
 export interface GuardWorld {
   activity(identity: string): Promise<Activity>;
   symptom(): Promise<Symptom>;
@@ -62,7 +64,7 @@ export interface GuardWorld {
   /** Whether the writer's identity may do what the runbook needs, with the first thing that it may not. */
   bound(): Promise<{ ok: boolean; missing: string }>;
   /** Whether the approvals on the record carry valid MACs for this plan. */
-  approvals(): { valid: number; needed: number; says: string };
+  approvals(plan: Plan): { valid: number; needed: number; says: string };
 }
 
 export interface GuardContext {

@@ -27,14 +27,23 @@ export function wantedBy(live: KubeObject): number {
 /** The workload's pods by its own selector or by ownership; a pod alone is its own. */
 export async function podsOf(target: Target, live: KubeObject, cluster: ClusterReader): Promise<KubeObject[]> {
   if (target.kind === "Pod") return [live];
-  const labelSelector = selectorText(live);
-  const all = await cluster.list({
+  const all = await podsBy(target, selectorText(live), cluster);
+  return all.filter((pod) => selects(live, pod) || ownedBy(pod, target.uid));
+}
+
+/** Pods of the target's namespace that a label selector picks; all of them where it is null. */
+export function podsBy(
+  target: Pick<Target, "namespace">,
+  labelSelector: string | null,
+  cluster: ClusterReader,
+): Promise<KubeObject[]> {
+  const { namespace } = target;
+  return cluster.list({
     apiVersion: "v1",
     kind: "Pod",
-    namespace: target.namespace,
+    namespace,
     ...(labelSelector === null ? {} : { labelSelector }),
   });
-  return all.filter((pod) => selects(live, pod) || ownedBy(pod, target.uid));
 }
 
 /**

@@ -45,7 +45,8 @@ export const jobSchema = z.discriminatedUnion("kind", [
   z.object({ v: version, kind: z.literal("consider"), incident: z.string() }),
   z.object({ v: version, kind: z.literal("expire"), incident: z.string(), nonce: z.string() }),
   z.object({ v: version, kind: z.literal("click"), click }),
-  z.object({ v: version, kind: z.literal("carryOut"), incident: z.string() }),
+  // `lease` is the target's, so that record and Lease can be read side by side; the record says which it is.
+  z.object({ v: version, kind: z.literal("carryOut"), incident: z.string(), lease: z.string().exactOptional() }),
   // The front may not write and asks the hands whether the API server would take this plan. Only ever tried, never done.
   z.object({
     v: version,

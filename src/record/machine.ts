@@ -15,7 +15,7 @@ export type Change = { changed: true; record: IncidentRecord; nudges: Nudge[] } 
 
 /** Applies one event at wall-clock time `now` (ms). Never mutates `record`; never touches `rev`, which the store draws. */
 export function apply(record: IncidentRecord, event: Event, now: number): Change {
-  const next: IncidentRecord = structuredClone(record);
+  const next = copyOf(record);
   const done = (...nudges: Nudge[]): Change => {
     next.updatedAt = now;
     return { changed: true, record: next, nudges };
@@ -306,6 +306,17 @@ export function apply(record: IncidentRecord, event: Event, now: number): Change
       next.slack = event.slack;
       return done();
   }
+}
+
+/** A copy down to whatever an event changes in place; all else is replaced whole. */
+function copyOf(record: IncidentRecord): IncidentRecord {
+  return {
+    ...record,
+    alerts: record.alerts.map((alert) => ({ ...alert })),
+    approvals: [...record.approvals],
+    timeline: [...record.timeline],
+    run: record.run && { ...record.run, steps: [...record.run.steps], looks: [...record.run.looks] },
+  };
 }
 
 /** An alert as a record keeps it. */

@@ -11,6 +11,18 @@ const STORM_TTL_S = 90 * DAY_S;
 const DRY_RUN_TTL_S = 60;
 const STORM_READ = 5000;
 
+/** KEYS: changes of a fingerprint. ARGV: at, change, seconds that it is kept. */
+const NOTE_CHANGE = `
+redis.call('ZADD', KEYS[1], 'NX', ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+`;
+
+/** KEYS: firing workloads. ARGV: at, workload, since when they are kept. */
+const NOTE_FIRING = `
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, ARGV[3])
+`;
+
 /** KEYS: storm. ARGV: now, until. Never shortens a storm. */
 const KEEP_STORM = `
 local since = redis.call('GET', KEYS[1])
@@ -35,11 +47,15 @@ const RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call
 
 export function createFactStore(redis: Redis, prefix: string): FactStore {
   const release = createScript(redis, RELEASE);
+  // Scripts, because a transaction is four commands, and every webhook notes something.
+  const noteChange = createScript(redis, NOTE_CHANGE);
+  const noteFiring = createScript(redis, NOTE_FIRING);
   const key = (...parts: string[]) => [prefix, ...parts].join(":");
   return {
     async noteChange(fingerprint, change, at) {
-      const name = key("changes", fingerprint);
-      await asking("note a change", () => redis.multi().zadd(name, "NX", at, change).expire(name, DAY_S).exec());
+      await asking("note a change", () =>
+        noteChange([key("changes", fingerprint)], [String(at), change, String(DAY_S)]),
+      );
     },
     async changes(fingerprint) {
       const flat = await asking("read the changes", () =>
@@ -48,13 +64,8 @@ export function createFactStore(redis: Redis, prefix: string): FactStore {
       return flat.filter((_, index) => index % 2 === 1).map(Number);
     },
     async noteFiring(workload, at) {
-      const name = key("firing");
       await asking("note a firing workload", () =>
-        redis
-          .multi()
-          .zadd(name, at, workload)
-          .zremrangebyscore(name, 0, at - DAY_S * 1000)
-          .exec(),
+        noteFiring([key("firing")], [String(at), workload, String(at - DAY_S * 1000)]),
       );
     },
     async firing(since) {

@@ -154,11 +154,13 @@ function createTarget(kubernetes: Kubernetes, client: KubernetesClient, name: st
       measure: async () => null,
       runbook: () => remedy,
       activity: async () => "active",
-      look: () => oneLook(client),
-      check: async () => {
-        const held = options.check?.() ?? null;
-        return { held, trace: [] };
-      },
+      look: () => ({
+        reader: oneLook(client),
+        check: async () => {
+          const held = options.check?.() ?? null;
+          return { held, trace: [] };
+        },
+      }),
       async reserve(_record, run) {
         reserved.add(run);
         return null;

@@ -23,7 +23,7 @@ export const guard: Guard = {
         expected: "approve or auto",
         found: rule.autonomy,
       });
-    const { valid, needed, says } = world.approvals();
+    const { valid, needed, says } = world.approvals(plan);
     if (valid < needed || needed < 1) return no(says, { expected: String(Math.max(needed, 1)), found: String(valid) });
     const late = incident.approvals.find((approval) => approval.at > plan.expiresAt);
     if (late && plan.autonomy !== "auto")

@@ -1,3 +1,4 @@
+import { fingerprintIn } from "../../alert/identity.js";
 import { type Guard, holds, passes } from "../guard.js";
 import { seconds } from "../words.js";
 
@@ -9,7 +10,7 @@ export const guard: Guard = {
   summary:
     "Holds a second automatic attempt for the same alert, and anything for an alert that keeps coming and going.",
   async evaluate({ world, incident, plan, settings, now, at }) {
-    const fingerprint = incident.identity.split("@")[0] ?? "";
+    const fingerprint = fingerprintIn(incident.identity);
     const history = await world.history(fingerprint);
     const { automatic, flaps } = settings.attempts;
     const begun = at === "effect" && (incident.run?.steps.length ?? 0) > 0;
