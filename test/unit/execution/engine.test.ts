@@ -620,6 +620,22 @@ describe("an eviction", () => {
 });
 
 describe("a person's abort", () => {
+  it("is met by a worker that stood still between its start and its first look (H41 I2)", async () => {
+    const t = scene.target();
+    const worker = t.worker("a", {
+      async at(bracket, step) {
+        if (bracket !== "check" || step !== "first") return;
+        await t.memory.move(t.incident, { type: "abort", by: "ann" });
+        // The clock goes on by as much.
+        await worker.ports.clock.sleep(200);
+      },
+    });
+    await worker.finish();
+
+    expect(t.effects().size).toBe(0);
+    expect(t.record()).toMatchObject({ state: "held", reason: "aborted" });
+  });
+
   it("stops it at its next safe point, on whatever worker it is (H45)", async () => {
     const t = scene.target();
     const a = freezes(t, "a", { bracket: "done", step: "first" });

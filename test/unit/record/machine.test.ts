@@ -43,6 +43,21 @@ const events: Event[] = [
   { type: "paged", why: "held" },
 ];
 
+const look: Event = { type: "look", token: 1, look: { at: NOW, world: "good", symptom: "gone", says: "" }, memo: null };
+const toTheRun: Event[] = [
+  { type: "decidedByPolicy", plan, approval: { ...approval, by: "policy" }, guards: [], others: [] },
+  { type: "start", token: 1, run: "run-1", active: true },
+];
+
+/** Whoever writes into it is thrown at. */
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) frozen(part);
+  }
+  return value;
+}
+
 function play(...list: Event[]): IncidentRecord {
   let record = open;
   for (const event of list) {
@@ -165,6 +180,25 @@ describe("the record's life", () => {
     ] as Event[]) {
       expect(apply(taken, event, NOW).changed).toBe(false);
     }
+  });
+
+  it("is never changed in place: who compares the old one with the new one has both (I4)", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom([], toTheRun),
+        fc.array(fc.constantFrom(...events, look), { maxLength: 25 }),
+        (first, list) => {
+          let record = frozen(open);
+          for (const event of [...first, ...list]) {
+            const before = structuredClone(record);
+            const change = apply(record, event, NOW);
+            expect(record).toEqual(before);
+            if (change.changed) record = frozen(change.record);
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   it("wants a page for every hold, and each outcome once (I7)", () => {
