@@ -30,7 +30,7 @@ const OVERDUE_AGAIN_MS = 15 * 60_000;
 export async function considerIncident(p: PipelinePorts, incident: string): Promise<JobEnd> {
   const record = await p.records.get(incident);
   if (record === null || record.state !== "open") return DONE;
-  return considerOpened(p, { record, look: oneLook(p.reader) });
+  return considerOpened(p, { record, look: oneLook(p.reader), fresh: false });
 }
 
 /** As `considerIncident`, for who has just read or written the record, and taken the look that all of it rests on. */
@@ -119,8 +119,10 @@ async function considered(p: PipelinePorts, opened: Opened): Promise<JobEnd> {
           suppressed,
         }
       : null;
-  // In a storm nothing is looked at; else the plan is made while the Lease is read, and dropped where that decides.
-  const ahead = ends && looming?.then(({ looms }) => (looms ? undefined : planAhead(p, subject, ends)));
+  // The plan is made while the Lease is read, and dropped where that decides: not in a storm, where nothing is looked at, and
+  // not where it was considered before, which may be the fifth time that it waits for another run.
+  const early = opened.fresh && ends !== null && looming !== null;
+  const ahead = early ? looming.then(({ looms }) => (looms ? undefined : planAhead(p, subject, ends))) : null;
   for (const asked of [activity, looming, reading, ahead]) asked?.catch(() => undefined);
   if (record.target !== null) {
     const lease = await reading;

@@ -21,10 +21,12 @@ interface Fresh {
 /** Targets of one webhook are looked up side by side, at most this many at once. */
 const LOOKUPS = 8;
 
-/** What was opened just now: its record, and the look at the cluster that found its target. */
+/** An open record, and the look at the cluster that all that is decided about it rests on. */
 export interface Opened {
   record: IncidentRecord;
   look: ClusterReader;
+  /** Opened just now: nobody has considered it yet, and nothing is known to be in the way. */
+  fresh: boolean;
 }
 
 /**
@@ -131,7 +133,7 @@ async function place(
     begins && p.facts.noteFiring(`${target.cluster}/${target.kind}/${target.namespace}/${target.name}`, now),
   ]);
   p.metrics.decisions.inc({ decision: decision.decision });
-  if (created.created) return { id: record.id, opened: { record: created.record, look } };
+  if (created.created) return { id: record.id, opened: { record: created.record, look, fresh: true } };
   // Another worker was faster: by identity it is the same alert, by target it is an incident to join.
   if (created.because === "target") return join(p, created.incident, { alert, decision });
   const event =

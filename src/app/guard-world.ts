@@ -40,10 +40,10 @@ function once<T>(ask: () => Promise<T>): () => Promise<T> {
 
 export function createGuardWorld(w: WorldPorts, record: IncidentRecord, of: WorldOf): GuardWorld {
   const readLease = once(() => of.lease ?? w.leases.read(leaseName(of.target.cluster, of.target.uid)));
-  const changes = new Map<string, Promise<number[]>>();
+  const known = new Map<string, Promise<number[]>>();
   const changesOf = (fingerprint: string) => {
-    const asked = changes.get(fingerprint) ?? w.facts.changes(fingerprint);
-    changes.set(fingerprint, asked);
+    const asked = known.get(fingerprint) ?? w.facts.changes(fingerprint);
+    known.set(fingerprint, asked);
     return asked;
   };
   return {

@@ -137,7 +137,8 @@ async function underLease(e: EnginePorts, taken: Taken): Promise<JobEnd> {
   const at = e.clock.monotonic();
   const plan = record.plan;
   const planned = plan === null ? undefined : e.runbook(plan.runbook);
-  const looking = planned?.kind === "remedy" ? e.look(record, planned) : null;
+  // Whoever resumes has most likely nothing left but to look whether it helped.
+  const looking = record.state === "approved" && planned?.kind === "remedy" ? e.look(record, planned) : null;
   const runOf = held.ledger.run;
   if (record.state === "approved" && plan !== null) {
     const active = (await e.activity(record)) !== "not-active";

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { known } from "../../src/app/policy.js";
 import { emptyLedger, type Ledger } from "../../src/execution/ledger.js";
 import { silentLog } from "../../src/log.js";
-import { considerIncident } from "../../src/pipeline-consider.js";
+import type { JobEnd } from "../../src/execution/ports.js";
+import { oneLook } from "../../src/one-look.js";
+import { considerIncident, considerOpened } from "../../src/pipeline-consider.js";
 import type { PipelinePorts } from "../../src/pipeline-ports.js";
 import { loadRunbooks } from "../../src/plan/registry.js";
 import { parsePolicy } from "../../src/policy/file.js";
@@ -45,11 +47,35 @@ const begun = {
   begun: true,
 };
 
+interface Asked {
+  events: Event[];
+  /** Objects of the cluster. */
+  read: string[];
+  end: JobEnd;
+}
+
 /** Whatever is asked after the Lease would end the test. */
 async function considered(ledger: Partial<Ledger>, more: Partial<IncidentRecord> = {}): Promise<Event[]> {
+  return (await asked(ledger, { more })).events;
+}
+
+async function asked(
+  ledger: Partial<Ledger>,
+  of: { more?: Partial<IncidentRecord>; holderLives?: boolean; fresh?: boolean; firing?: number } = {},
+): Promise<Asked> {
   const events: Event[] = [];
-  const one = { ...record, ...more };
+  const read: string[] = [];
+  const one = { ...record, ...of.more };
+  const reader = {
+    async get({ kind }: { kind: string }) {
+      read.push(kind);
+      return null;
+    },
+  };
   const ports = {
+    reader,
+    facts: { stormOpen: async () => null, firing: async () => Array.from({ length: of.firing ?? 0 }, () => ({})) },
+    storm: () => new Promise(() => undefined),
     clock: { now: () => NOW, monotonic: () => 0 },
     log: silentLog,
     metrics: { decideSeconds: { observe: () => undefined } },
@@ -57,15 +83,17 @@ async function considered(ledger: Partial<Ledger>, more: Partial<IncidentRecord>
     runbooks,
     records: { get: async () => one },
     leases: { read: async () => ({ holder: "", token: 3, ledger: { ...emptyLedger, ...ledger } }) },
-    holderLives: async () => false,
+    holderLives: async () => of.holderLives ?? false,
     alertmanagers: { activity: async () => "active" },
     async transition(_id: string, event: Event) {
       events.push(event);
       return { changed: true, record: { ...one, state: "held" } };
     },
   } as unknown as PipelinePorts;
-  await considerIncident(ports, "inc-1");
-  return events;
+  const end = of.fresh
+    ? await considerOpened(ports, { record: one, look: oneLook(ports.reader), fresh: true })
+    : await considerIncident(ports, "inc-1");
+  return { events, read, end };
 }
 
 describe("an open incident whose target has a Lease", () => {
@@ -99,6 +127,24 @@ describe("an open incident whose target has a Lease", () => {
     const other = { ...begun, incident: "inc-other", identity: "other@2026-11-24T01:00:00Z" };
     const events = await considered({ run: other });
     expect(events.map((event) => event.type)).not.toContain("decidedByPolicy");
+  });
+
+  it("is worked on by another run: it waits, and plans nothing while it does (H49)", async () => {
+    const other = { ...begun, incident: "inc-other", identity: "other@2026-11-24T01:00:00Z" };
+    const busy = await asked({ run: other }, { holderLives: true });
+
+    expect(busy).toEqual({ events: [], read: [], end: { end: "again", inMs: 5000 } });
+  });
+
+  it("was opened just now: the plan is begun before the Lease has answered, and dropped where that decides (I1)", async () => {
+    const decided = await asked({ run: begun }, { fresh: true });
+    expect(decided.events).toEqual([{ type: "lost" }]);
+    expect(decided.read).toContain("Deployment");
+  });
+
+  it("was opened in a storm: nothing of the cluster is read for it (H38)", async () => {
+    const stormy = await asked({ run: begun }, { fresh: true, firing: 100 });
+    expect(stormy).toMatchObject({ events: [{ type: "lost" }], read: [] });
   });
 
   it("resolved meanwhile: suppressed, but only after its Lease was read (I1)", async () => {

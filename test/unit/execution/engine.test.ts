@@ -619,6 +619,39 @@ describe("an eviction", () => {
   });
 });
 
+describe("a look at what the guards judge by", () => {
+  /** A worker that counts its looks. */
+  function looking(t: EngineTarget, holder: string) {
+    const worker = t.worker(holder);
+    const { look } = worker.ports;
+    let looks = 0;
+    worker.ports.look = (...of) => {
+      looks += 1;
+      return look(...of);
+    };
+    return { finish: () => worker.finish(), looks: () => looks };
+  }
+
+  it("is taken once for each step, the first while the start is stored (I2)", async () => {
+    const t = scene.target();
+    const worker = looking(t, "a");
+    await worker.finish();
+
+    expect(t.replicas()).toBe(5);
+    expect(worker.looks()).toBe(STEPS.length);
+  });
+
+  it("is not taken by who resumes a run of which no step is left: it only looks whether it helped", async () => {
+    const t = scene.target();
+    expect(await dies(t, "a", { bracket: "end" })).toBe(true);
+    const worker = looking(t, "b");
+    await worker.finish();
+
+    expect(t.record()).toMatchObject({ state: "remediated" });
+    expect(worker.looks()).toBe(0);
+  });
+});
+
 describe("a person's abort", () => {
   it("is met by a worker that stood still between its start and its first look (H41 I2)", async () => {
     const t = scene.target();
