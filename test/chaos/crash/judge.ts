@@ -15,6 +15,8 @@ export function faultsOf(result: Result): string[] {
     if (!stepsOf(cell.world).includes(step)) no(`the plan has a step without cells: ${step}; name it in worlds.ts`);
   if (starved(result)) {
     // Held and paged with nothing done: allowed, and played again.
+  } else if (autoscalerWrote(result)) {
+    // A person is brought, and the step in doubt was not written: allowed.
   } else if (cell.takenBack) {
     if (!end.startsWith("held(")) no(`ended ${end} although a person took it back; expected held`);
   } else {
@@ -41,6 +43,12 @@ export function faultsOf(result: Result): string[] {
  */
 export function diedThere(result: Result): boolean {
   return result.deaths === result.cell.deaths.length && !starved(result);
+}
+
+/** A real autoscaler noted its status between an intent that was never sent and the fence: what became of it cannot be told. */
+function autoscalerWrote({ cell, end, effects, real }: Result): boolean {
+  const unsent = cell.deaths.some((death) => death.bracket === "effect") && effects[cell.step] === undefined;
+  return real && cell.world.uncounted === true && end === "held(cannot-tell)" && unsent;
 }
 
 function starved(result: Result): boolean {

@@ -10,6 +10,8 @@ import { type CrashWorld, worlds } from "./worlds.js";
 
 export interface Result {
   cell: Cell;
+  /** Played on a real control plane. */
+  real: boolean;
   /** `remediated`, `held(reason)`, or the state in which it was left. */
   end: string;
   says: string;
@@ -250,6 +252,7 @@ class Scene {
         }
       return {
         cell,
+        real: this.stage.kubernetes === null,
         end:
           record === undefined
             ? "no record"

@@ -17,6 +17,8 @@ export interface CrashWorld {
   step: string;
   /** A world in which the change does not help, and the step that takes it back. */
   undo?: string;
+  /** Its object's generation never moves: once another has written it, it cannot be told what became of an intent. */
+  uncounted?: true;
   /** Labels beside alertname, namespace, severity and name. */
   labels?(stage: Stage, name: string): Promise<Record<string, string>>;
   build(stage: Stage, name: string): Promise<void>;
@@ -141,6 +143,7 @@ const autoscaled = (undoes: boolean): CrashWorld => ({
   ...scale(undoes),
   name: undoes ? "hpa-undone" : "hpa",
   alertname: undoes ? "BusyStays" : "Busy",
+  uncounted: true,
   async build(stage, name) {
     await scale(undoes).build(stage, name);
     await stage.k.create({
