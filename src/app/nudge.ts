@@ -42,7 +42,7 @@ export function createNudge(of: {
   };
 }
 
-export function nudgeOf(
+function nudgeOf(
   incident: string,
   kind: Nudge,
   of: { record: IncidentRecord; now: number },

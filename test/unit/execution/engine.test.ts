@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UnavailableError } from "../../../src/errors.js";
-import { ClusterError, type ClusterWriter } from "../../../src/cluster.js";
+import { ClusterError, type ClusterReader, type ClusterWriter } from "../../../src/cluster.js";
+import type { AnyRemedy } from "../../../src/runbook.js";
 import { planOpKey } from "../../../src/execution/keys.js";
 import { type Bracket, brackets } from "../../../src/execution/ports.js";
 import {
@@ -639,6 +640,33 @@ describe("a look at what the guards judge by", () => {
 
     expect(t.replicas()).toBe(5);
     expect(worker.looks()).toBe(STEPS.length);
+  });
+
+  it("is not what a runbook reads once its step is done: that is the cluster as it is then (I2)", async () => {
+    const t = scene.target();
+    const worker = t.worker("a");
+    const grow = worker.ports.runbook("grow");
+    if (grow?.kind !== "remedy") throw new Error("the scene has no remedy");
+    const seen: unknown[] = [];
+    const read = async (cluster: ClusterReader) => (await cluster.get(t.target))?.spec?.replicas as unknown;
+    const remedy: AnyRemedy = {
+      ...grow,
+      execute: (context) =>
+        grow.execute({
+          ...context,
+          async step(name, prepare) {
+            await context.step(name, async () => {
+              await read(context.cluster);
+              return prepare();
+            });
+            seen.push(await read(context.cluster));
+          },
+        }),
+    };
+    worker.ports.runbook = () => remedy;
+    await worker.finish();
+
+    expect(seen.slice(0, 2)).toEqual([4, 5]);
   });
 
   it("is not taken by who resumes a run of which no step is left: it only looks whether it helped", async () => {
