@@ -58,7 +58,6 @@ interface Lever {
 interface Facts extends Record<string, Json> {
   lever: { object: Lever["object"]; field: string; from: number; to: number };
   replicasFrom: number;
-  replicasTo: number;
   saturation: number | null;
 }
 
@@ -99,7 +98,7 @@ export const runbook = defineRemedy<Params, Facts>({
 
     const lever = await leverOf(context, replicas);
     if ("skip" in lever) return lever;
-    const added = lever.to - lever.from;
+    const added = lever.to - Math.max(lever.from, replicas);
     const podSpec = (pods.find(isReady) ?? pods[0])?.spec ?? deployment.spec.template.spec;
     const full = await noRoom({ namespace: target.namespace, podSpec, added, cluster });
     if (full !== null) return skip(full.reason, `${name}: ${full.says}`);
@@ -115,15 +114,12 @@ export const runbook = defineRemedy<Params, Facts>({
     const facts: Facts = {
       lever: { object: lever.object, field: lever.field, from: lever.from, to: lever.to },
       replicasFrom: replicas,
-      replicasTo: lever.object.kind === "Deployment" ? lever.to : replicas + added,
       saturation,
     };
-    const through =
-      lever.object.kind === "Deployment"
-        ? ""
-        : ` by ${lever.field.slice(6)} of ${lever.object.kind} ${lever.object.name}`;
+    const bound = lever.object.kind === "Deployment" ? null : lever.field.slice("/spec/".length);
+    const through = `${bound} of ${lever.object.kind} ${lever.object.name}, now ${lever.from}`;
     return {
-      sentence: `Scale ${name} from ${lever.from} to ${lever.to}${through}`,
+      sentence: `Scale ${name} from ${replicas} to ${lever.to}${bound === null ? "" : ` by ${through}`}`,
       verb: "scale",
       changes: [
         {
@@ -137,7 +133,7 @@ export const runbook = defineRemedy<Params, Facts>({
       ],
       loses: "nothing",
       takes: "about 2 min",
-      undo: `back to ${lever.from}`,
+      undo: `${bound === null ? "" : `${bound} `}back to ${lever.from}`,
       steps: ["scale"],
       undoSteps: ["undo:scale"],
       facts,
@@ -178,7 +174,8 @@ export const runbook = defineRemedy<Params, Facts>({
       return unknown(`Pod ${stuck.metadata.name} has been waiting for a node for more than ${PENDING_MS / 1000} s`);
     const rollout = await rolloutState(target, live, cluster, memo);
     const behind = (await served(target.namespace, pods, cluster)).find((one) => one.inSlices < one.ready);
-    const grown = lever.field !== "/spec/maxReplicas" || wantedBy(live) > replicasFrom;
+    // A ceiling lets the autoscaler add pods, a floor makes it: either way it does so some seconds later.
+    const grown = wantedBy(live) >= (/max/.test(lever.field) ? replicasFrom + 1 : lever.to);
     const world = rollout.state === "good" && (behind !== undefined || !grown) ? "waiting" : rollout.state;
     const seen = await symptom();
     const busy = await cpuSaturation({ ...target, measure, now });
@@ -250,7 +247,7 @@ async function leverOf(context: Context, replicas: number): Promise<Lever | Skip
       `${name} has ${hpas.length} HorizontalPodAutoscalers (${hpas.map((hpa) => hpa.name).join(", ")}): expected one; they fight over its replicas`,
     );
   if (hpas[0]) return ofAutoscaler(context, hpas[0].name, replicas);
-  return bounded(context, {
+  return bounded(context, replicas, {
     object: {
       apiVersion: target.apiVersion,
       kind: target.kind,
@@ -264,7 +261,6 @@ async function leverOf(context: Context, replicas: number): Promise<Lever | Skip
   });
 }
 
-/** At its ceiling the ceiling is raised; below it, the floor: what is there then grows now. */
 async function ofAutoscaler(context: Context, name: string, replicas: number): Promise<Lever | Skip> {
   const ref = {
     apiVersion: "autoscaling/v2",
@@ -274,16 +270,7 @@ async function ofAutoscaler(context: Context, name: string, replicas: number): P
   };
   const hpa = await context.cluster.get(ref);
   if (hpa === null) return skip("changed-world", `${nameOf(ref)} is gone`);
-  const most = Number(hpa.spec?.maxReplicas);
-  const atTop = replicas >= most;
-  const from = atTop ? most : Number(hpa.spec?.minReplicas ?? 1);
-  const to = atTop ? most + step(context.params, replicas) : Math.min(most, replicas + step(context.params, replicas));
-  return bounded(context, {
-    object: { ...ref, uid: hpa.metadata.uid },
-    field: atTop ? "/spec/maxReplicas" : "/spec/minReplicas",
-    from,
-    to,
-  });
+  return oneBound(context, hpa, { object: ref, floor: "/spec/minReplicas", ceiling: "/spec/maxReplicas", replicas });
 }
 
 async function ofScaledObject(context: Context, name: string, replicas: number): Promise<Lever | Skip> {
@@ -292,14 +279,30 @@ async function ofScaledObject(context: Context, name: string, replicas: number):
   if (scaled === null) return skip("changed-world", `${nameOf(ref)} is gone`);
   if (Object.keys(scaled.metadata.annotations ?? {}).some((key) => key.startsWith("autoscaling.keda.sh/paused")))
     return skip("owned-elsewhere", `${nameOf(ref)} is paused by a person: scale it by hand, or resume it`);
-  const most = Number(scaled.spec?.maxReplicaCount ?? 100);
+  const fields = { floor: "/spec/minReplicaCount", ceiling: "/spec/maxReplicaCount" };
+  return oneBound(context, scaled, { object: ref, ...fields, replicas });
+}
+
+interface Bounds {
+  object: Omit<Lever["object"], "uid">;
+  /** Fields of the object. */
+  floor: string;
+  ceiling: string;
+  replicas: number;
+}
+
+/** At its ceiling the ceiling is raised; below it, the floor: what is there then grows now. */
+function oneBound(context: Context, live: KubeObject, { object, floor, ceiling, replicas }: Bounds): Lever | Skip {
+  const least = valueAt(live, floor) ?? 0;
+  const most = valueAt(live, ceiling) ?? 0;
   const atTop = replicas >= most;
-  const from = atTop ? most : Number(scaled.spec?.minReplicaCount ?? 0);
-  const to = atTop ? most + step(context.params, replicas) : Math.min(most, replicas + step(context.params, replicas));
-  return bounded(context, {
-    object: { ...ref, uid: scaled.metadata.uid },
-    field: atTop ? "/spec/maxReplicaCount" : "/spec/minReplicaCount",
-    from,
+  // An autoscaler that has not yet come to its own floor is on its way there.
+  const coming = Math.max(least, replicas);
+  const to = atTop ? most + step(context.params, replicas) : Math.min(most, coming + step(context.params, coming));
+  return bounded(context, replicas, {
+    object: { ...object, uid: live.metadata.uid },
+    field: atTop ? ceiling : floor,
+    from: atTop ? most : least,
     to,
   });
 }
@@ -310,12 +313,13 @@ function step(params: Params, replicas: number): number {
   return Math.max(1, Math.min(wanted, Math.floor(replicas * MOST_SHARE), MOST_PODS));
 }
 
-function bounded(context: Context, lever: Lever): Lever | Skip {
+function bounded(context: Context, replicas: number, lever: Lever): Lever | Skip {
   const to = Math.min(lever.to, context.params.max);
-  if (to > lever.from) return { ...lever, to };
+  // A floor below what runs adds nothing.
+  if (to > Math.max(lever.from, replicas)) return { ...lever, to };
   return skip(
     "no-capacity",
-    `${nameOf(lever.object)}: ${lever.field.slice(6)} is ${lever.from}, and the rule's ceiling is ${context.params.max}: raise \`params.max\` in the policy, or find out why so many do not suffice`,
+    `${nameOf(lever.object)}: ${lever.field.slice(6)} is ${lever.from}, ${replicas} pods run, and the rule's ceiling is ${context.params.max}: raise \`params.max\` in the policy, or find out why so many do not suffice`,
   );
 }
 

@@ -27,6 +27,12 @@ const HPA = { kind: "HorizontalPodAutoscaler", name: "auto" };
 const byHpa: Asking = { owners: [owning("hpa", "auto")] };
 const BUSY: [string, number] = ["container_cpu_usage_seconds_total", 0.93];
 
+const keda = (minReplicaCount: number, maxReplicaCount: number) =>
+  object("keda.sh/v1alpha1", "ScaledObject", {
+    name: "queue",
+    spec: { scaleTargetRef: { name: NAME }, minReplicaCount, maxReplicaCount },
+  });
+
 async function specOf(shop: Shop, ref: { kind: string; name: string }): Promise<Record<string, unknown>> {
   return shop.cluster.world().find((one) => one.kind === ref.kind && one.metadata.name === ref.name)?.spec;
 }
@@ -51,7 +57,7 @@ describe("scale-deployment: the plan", () => {
     const plan = await drafted(runbook, shop, byHpa);
 
     expect(plan.sentence).toBe(
-      `Scale Deployment ${NS}/${NAME} from 6 to 8 by maxReplicas of HorizontalPodAutoscaler auto`,
+      `Scale Deployment ${NS}/${NAME} from 6 to 8 by maxReplicas of HorizontalPodAutoscaler auto, now 6`,
     );
     await carryOut(runbook, shop, { plan });
     expect(await specOf(shop, HPA)).toMatchObject({ minReplicas: 3, maxReplicas: 8 });
@@ -67,12 +73,35 @@ describe("scale-deployment: the plan", () => {
     expect(await specOf(shop, HPA)).toMatchObject({ minReplicas: 6, maxReplicas: 6 });
   });
 
-  it("goes through KEDA's bounds, not through the autoscaler that KEDA made (H14)", async () => {
-    const scaled = object("keda.sh/v1alpha1", "ScaledObject", {
-      name: "queue",
-      spec: { scaleTargetRef: { name: NAME }, maxReplicaCount: 4 },
+  it("counts the pods that a floor adds from those that run, not from the floor (H14 H15)", async () => {
+    const pooled = { "nightshift.dev/database-connections": "5" };
+    const shop = stall({ replicas: 8, more: [hpa(2, 20)], annotations: pooled });
+    const measured: Asking["measured"] = [BUSY, ["max_connections", 100], ["stat_activity", 80]];
+    const plan = await drafted(runbook, shop, { ...byHpa, measured });
+
+    expect(plan).toMatchObject({
+      sentence: `Scale Deployment ${NS}/${NAME} from 8 to 10 by minReplicas of HorizontalPodAutoscaler auto, now 2`,
+      undo: "minReplicas back to 2",
     });
-    const shop = stall({ more: [scaled, hpa(1, 4, "keda-hpa-queue")] });
+    expect(plan.evidence).toContain("room for 2 more pods: quota and nodes checked, nobody is pushed out");
+    expect(plan.evidence).toContain("PostgreSQL bears it: 80 of 100 connections open, at most 90 then");
+  });
+
+  it("adds to what an autoscaler is on its way to, where its floor was raised a moment ago (H14)", async () => {
+    const plan = await drafted(runbook, stall({ replicas: 3, more: [hpa(5, 20)] }), byHpa);
+    expect(plan.changes).toMatchObject([{ field: "/spec/minReplicas", from: "5", to: "7" }]);
+  });
+
+  it("raises no floor to below what runs: that adds nothing (H13)", async () => {
+    const shop = stall({ replicas: 12, cores: 500, more: [hpa(2, 40)] });
+    expect(await refused(runbook, shop, { ...byHpa, params: { max: 12 } })).toMatchObject({
+      skip: "no-capacity",
+      sentence: expect.stringMatching(/minReplicas is 2, 12 pods run, and the rule's ceiling is 12/),
+    });
+  });
+
+  it("goes through KEDA's bounds, not through the autoscaler that KEDA made (H14)", async () => {
+    const shop = stall({ more: [keda(0, 4), hpa(1, 4, "keda-hpa-queue")] });
     const plan = await drafted(runbook, shop, { owners: [owning("hpa", "keda-hpa-queue"), owning("keda", "queue")] });
 
     await carryOut(runbook, shop, { plan });
@@ -380,6 +409,27 @@ describe("scale-deployment: the write, the proof and the way back", () => {
     for (const one of service(5)) shop.cluster.seed(one);
     expect(await lookAt(runbook, shop, { plan })).toMatchObject({ world: "good", symptom: "gone" });
   });
+
+  it.each([
+    ["a floor", stall({ replicas: 4, more: [hpa(2, 9)] }), byHpa, 5],
+    ["a ceiling", stall({ replicas: 4, more: [hpa(2, 4)] }), byHpa, 5],
+    ["KEDA's ceiling", stall({ more: [keda(1, 4)] }), { owners: [owning("keda", "queue")] }, 5],
+    ["KEDA's floor", stall({ more: [keda(1, 9)] }), { owners: [owning("keda", "queue")] }, 5],
+  ] as [string, Shop, Asking, number][])(
+    "waits until the autoscaler has acted on %s (H12 H29)",
+    async (_, shop, asking, to) => {
+      const plan = await planned(shop, asking);
+      const before = await lookAt(runbook, shop, { plan });
+      expect(before).toMatchObject({ world: "waiting" });
+      expect(before.says).toContain("its autoscaler has not yet added any");
+
+      await change(shop, workload, (d) => {
+        d.spec.replicas = to;
+      });
+      await grow(shop, to);
+      expect(await lookAt(runbook, shop, { plan })).toMatchObject({ world: "good", symptom: "gone" });
+    },
+  );
 
   it("is not proved while it is as busy as before, whatever the alert says (H29)", async () => {
     const shop = stall();
