@@ -139,6 +139,14 @@ function named(context: PlanContext<unknown>, pods: readonly KubeObject[]): { po
   const pod = pods.find((one) => one.metadata.name === wanted);
   if (pod === undefined)
     return skip("nothing-to-do", `${name} has no pod of the alert's name any more: its controller has replaced it`);
+  // A StatefulSet gives its members' names to their successors.
+  const made = pod.metadata.creationTimestamp ?? "";
+  const began = context.alerts.map((alert) => Date.parse(alert.startsAt)).filter((time) => !Number.isNaN(time));
+  if (Date.parse(made) > Math.min(...began))
+    return skip(
+      "nothing-to-do",
+      `Pod ${wanted} was made at ${made}, after the alert began: the pod that the alert was about is replaced already, and that did not help`,
+    );
   return { pod };
 }
 

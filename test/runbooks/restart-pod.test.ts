@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { runbook } from "../../runbooks/restart-pod.js";
 import { isSkip } from "../../src/runbook.js";
-import { NS } from "./scene.js";
+import { ago, NS } from "./scene.js";
 import {
   type Asking,
   carryOut,
@@ -45,6 +45,17 @@ const refusals: { why: string; shop(): Shop; asking: Asking; skip: string; says:
     asking: naming("postgres-0"),
     skip: "nothing-to-do",
     says: /has no pod of the alert's name any more/,
+  },
+  {
+    why: "a successor bears its name: it was replaced since the alert began (H01 H03)",
+    shop: () => {
+      const successor = podOf(3, { ready: false });
+      Object.assign(successor.metadata ?? {}, { creationTimestamp: ago(0.5) });
+      return stall({ kind: "StatefulSet", replicas: 5, more: [successor] });
+    },
+    asking: one,
+    skip: "nothing-to-do",
+    says: /after the alert began/,
   },
   {
     why: "the pod crashes by itself (H20)",
