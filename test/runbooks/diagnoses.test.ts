@@ -87,8 +87,22 @@ describe("check-health", () => {
     });
 
     expect(found.headline[0]).toBe(`0 of 3 services of ${NS} answer`);
-    expect(found.headline[1]).toMatch(/^not asked: server, postgres, redis/);
+    expect(found.headline[1]).toMatch(/^not known: server, postgres, redis/);
     expect(found.headline.join()).not.toMatch(/do(es)? not$/m);
+  });
+
+  it("where nothing can be reached from here, it says that, and blames nobody (H16)", async () => {
+    const silent = { ok: false, says: "no answer within 3 s", ms: 3000 };
+    const shut = await diagnose(health, stall({ more: platform }), { answers: { [`.${NS}.svc`]: silent } });
+    expect(shut.headline).toEqual([
+      `0 of 3 services of ${NS} answer`,
+      "not known: server, postgres, redis: nothing there can be reached from where Nightshift runs",
+    ]);
+
+    const one = await diagnose(health, stall({ more: platform }), { answers: { server: silent } });
+    expect(one.headline[0]).toBe(`2 of 3 services of ${NS} answer; server does not`);
+    const down = await diagnose(health, stall({ ready: 0, more: platform }), { answers: { [`.${NS}.svc`]: silent } });
+    expect(down.headline[0]).toBe(`0 of 3 services of ${NS} answer; server, postgres, redis do not`);
   });
 
   it("asks only plain paths, and only what can be asked (H47)", async () => {
@@ -109,6 +123,44 @@ describe("check-health", () => {
       { kind: "http", url: `http://evil.${NS}.svc:80/health` },
       { kind: "tcp", host: `none.${NS}.svc`, port: 9000 },
     ]);
+  });
+
+  it.each([
+    ["TLS by its number", [{ port: 443 }], { kind: "tcp", host: `it.${NS}.svc`, port: 443 }],
+    ["TLS by its name", [{ name: "https-web", port: 9443 }], { kind: "tcp", host: `it.${NS}.svc`, port: 9443 }],
+    ["gRPC", [{ port: 9000, appProtocol: "grpc" }], { kind: "tcp", host: `it.${NS}.svc`, port: 9000 }],
+    [
+      "HTTP beside gRPC",
+      [
+        { name: "grpc", port: 9000 },
+        { name: "http", port: 8080 },
+      ],
+      { kind: "http", url: `http://it.${NS}.svc:8080/health` },
+    ],
+    ["another database", [{ port: 3306 }], { kind: "tcp", host: `it.${NS}.svc`, port: 3306 }],
+    [
+      "a port of a name of its own",
+      [{ name: "web", port: 3000 }],
+      { kind: "http", url: `http://it.${NS}.svc:3000/health` },
+    ],
+  ])("asks a Service in the protocol of its port: %s", async (_, ports, expected) => {
+    const { asked } = await diagnose(health, stall({ more: [service("it", 0, { spec: { ports } })] }));
+    expect(asked).toEqual([expected]);
+  });
+
+  it.each([
+    [404, undefined, true],
+    [302, undefined, true],
+    [503, undefined, false],
+    [404, "/live", false],
+  ])("HTTP %i at a path that %s promised: alive is %s", async (status, path, alive) => {
+    const more = path === undefined ? {} : { annotations: { "nightshift.dev/health-path": path } };
+    const { headline } = await diagnose(health, stall({ more: [service("grafana", 3000, more)] }), {
+      answers: { grafana: { ok: false, says: `HTTP ${status}`, ms: 1 } },
+    });
+    expect(headline[0]).toBe(
+      alive ? `1 of 1 services of ${NS} answer` : `0 of 1 services of ${NS} answer; grafana does not`,
+    );
   });
 });
 
