@@ -111,7 +111,10 @@ export function crashLooping(pod: KubeObject): { container: string; exitCode: nu
   return null;
 }
 
-/** The rollout as `kubectl rollout status` judges it, and no new restarts since the last look. */
+/**
+ * The rollout as `kubectl rollout status` judges it, and no new restarts since the last look. A passed deadline counts from
+ * the second look on: taking up an older ReplicaSet again leaves the former rollout's verdict standing until a pod moves.
+ */
 export async function rolloutState(
   target: Target,
   live: KubeObject,
@@ -121,14 +124,19 @@ export async function rolloutState(
   const want = wantedBy(live);
   const s = (live.status ?? {}) as Status;
   const restarts = (await podsOf(target, live, cluster)).reduce((sum, pod) => sum + restartsOf(pod), 0);
-  const before = (memo as { restarts?: number } | null)?.restarts;
+  const { restarts: before, overdue: wasOverdue } = (memo ?? {}) as { restarts?: number; overdue?: boolean };
   const available = (live.kind === "DaemonSet" ? s.numberAvailable : s.availableReplicas) ?? 0;
   const says = `rollout ${available}/${want}`;
-  const next = { restarts };
+  const overdue = (s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded");
+  const next = { restarts, overdue };
   if ((s.observedGeneration ?? 0) < (live.metadata.generation ?? 0))
     return { state: "waiting", says: `${says}, not yet seen by the controller`, memo: next };
-  if ((s.conditions ?? []).some((c) => c.type === "Progressing" && c.reason === "ProgressDeadlineExceeded"))
-    return { state: "bad", says: `${says}, its progress deadline has passed`, memo: next };
+  if (overdue)
+    return {
+      state: wasOverdue === true ? "bad" : "waiting",
+      says: `${says}, its progress deadline has passed`,
+      memo: next,
+    };
   if (!complete(live.kind, s, want)) return { state: "waiting", says, memo: next };
   if (before !== undefined && restarts > before)
     return { state: "waiting", says: `${says}, ${restarts - before} new restarts`, memo: next };

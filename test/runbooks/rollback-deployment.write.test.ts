@@ -261,6 +261,11 @@ describe("rollback-deployment: the write", () => {
 
 const gone: Symptom = { state: "gone", says: "the expression no longer holds" };
 const done = { observedGeneration: 8, replicas: 2, updatedReplicas: 2, availableReplicas: 2 };
+const overdue = {
+  ...done,
+  availableReplicas: 0,
+  conditions: [{ type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded" }],
+};
 
 interface Looked {
   why: string;
@@ -281,23 +286,21 @@ const looks: Looked[] = [
     status: { ...done, observedGeneration: 7 },
   },
   { why: "one replica is old", world: "waiting", says: /rollout 2\/2/, status: { ...done, updatedReplicas: 1 } },
-  {
-    why: "one replica is not available",
-    world: "waiting",
-    says: /rollout 1\/2/,
-    status: { ...done, availableReplicas: 1 },
-  },
+  { why: "one is not available", world: "waiting", says: /out 1\/2/, status: { ...done, availableReplicas: 1 } },
   { why: "an old pod is still there", world: "waiting", says: /rollout 2\/2/, status: { ...done, replicas: 3 } },
   { why: "there is no status at all (H16)", world: "waiting", says: /rollout 0\/2/, status: {} },
   {
-    why: "the progress deadline has passed",
+    why: "the progress deadline has passed, and had at the last look",
     world: "bad",
     says: /progress deadline has passed/,
-    status: {
-      ...done,
-      availableReplicas: 0,
-      conditions: [{ type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded" }],
-    },
+    memo: { overdue: true },
+    status: overdue,
+  },
+  {
+    why: "the deadline's verdict may be the former rollout's: it stands until a pod moves",
+    world: "waiting",
+    says: /progress deadline has passed/,
+    status: overdue,
   },
   {
     why: "a container restarted since the last look",
@@ -377,7 +380,10 @@ describe("rollback-deployment: the look", () => {
   });
 
   it("hands the restarts on to the next look", async () => {
-    expect((await look({ why: "", world: "good", says: /./, restarts: 4 })).memo).toEqual({ restarts: 4 });
+    expect((await look({ why: "", world: "good", says: /./, restarts: 4 })).memo).toEqual({
+      restarts: 4,
+      overdue: false,
+    });
   });
 
   it.each(["present", "gone", "unknown"] as const)(
