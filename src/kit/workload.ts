@@ -99,13 +99,21 @@ export function condition(object: KubeObject, type: string): PodCondition | unde
   return ((object.status?.conditions ?? []) as PodCondition[]).find((one) => one.type === type);
 }
 
+interface ContainerStatus {
+  name: string;
+  restartCount?: number;
+  state?: { waiting?: { reason?: string } };
+  lastState?: { terminated?: { exitCode?: number } };
+}
+
+/** Of all its containers, those that prepare it and sidecars among them. */
+function statusesOf(pod: KubeObject): ContainerStatus[] {
+  return [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])] as ContainerStatus[];
+}
+
 /** A container of the pod that dies by itself again and again. */
 export function crashLooping(pod: KubeObject): { container: string; exitCode: number | null } | null {
-  for (const one of (pod.status?.containerStatuses ?? []) as {
-    name: string;
-    state?: { waiting?: { reason?: string } };
-    lastState?: { terminated?: { exitCode?: number } };
-  }[])
+  for (const one of statusesOf(pod))
     if (one.state?.waiting?.reason === "CrashLoopBackOff")
       return { container: one.name, exitCode: one.lastState?.terminated?.exitCode ?? null };
   return null;
@@ -150,6 +158,5 @@ function complete(kind: string, s: Status, want: number): boolean {
 }
 
 export function restartsOf(pod: KubeObject): number {
-  const statuses = (pod.status?.containerStatuses ?? []) as { restartCount?: number }[];
-  return statuses.reduce((sum, one) => sum + (one.restartCount ?? 0), 0);
+  return statusesOf(pod).reduce((sum, one) => sum + (one.restartCount ?? 0), 0);
 }

@@ -118,6 +118,15 @@ const refusals: { why: string; shop(): Shop; asking?: Asking; skip: string; says
     says: /already restarts by itself and dies with exit code 1/,
   },
   {
+    why: "what prepares its pods crashes (H20)",
+    shop: () => {
+      const initContainerStatuses = [{ ...crashingStatus.containerStatuses[0], name: "migrate" }];
+      return stall({ ready: 3, more: [podOf(9, { ready: false, status: { initContainerStatuses } })] });
+    },
+    skip: "crash-loop",
+    says: /container migrate of Pod .* dies with exit code 1/,
+  },
+  {
     why: "one of three members is down already (H22)",
     shop: () => stall({ kind: "StatefulSet", replicas: 3, ready: 2 }),
     skip: "quorum",
