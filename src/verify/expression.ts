@@ -32,33 +32,89 @@ function remembered<More extends unknown[], T>(
 
 const COMPARISONS: Record<string, Comparison> = { Gtr: ">", Lss: "<", Gte: ">=", Lte: "<=", Eql: "==", Neq: "!=" };
 
-/** `left op number` where that is the whole expression; null where it is anything else. */
-export const thresholdOf = remembered((expr: string): Threshold | null => {
-  let node: SyntaxNode | null = parser.parse(expr).topNode.firstChild;
-  while (node !== null && node.name === "ParenExpr") node = inner(node);
-  if (node === null || node.name !== "BinaryExpr") return null;
-  const children = childrenOf(node).filter((child) => child.name !== "LineComment");
-  const [left, operator, ...rest] = children;
-  const right = rest.at(-1);
-  const op = operator === undefined ? undefined : COMPARISONS[operator.name];
-  if (
-    left === undefined ||
-    right === undefined ||
-    op === undefined ||
-    rest.some((child) => child.name === "BoolModifier" || child.name === "MatchingModifierClause")
-  )
-    return null;
-  const value = numberOf(right, expr);
-  return value === null ? null : { left: expr.slice(left.from, left.to), op, value };
+/**
+ * What an alerting rule asks, taken apart as far as each part can be asked for by itself. An expression that does not hold
+ * answers nothing, and so does one without data: only its parts tell the two apart.
+ */
+export type Condition =
+  /** A vector against a number: its values can be seen. */
+  | { kind: "threshold"; threshold: Threshold }
+  /** A vector against a vector: `bool` answers 0 or 1 wherever both sides have data. */
+  | { kind: "compared"; bool: string; sides: string[] }
+  /** `and`, `or`, `unless`. */
+  | { kind: "joined"; by: "and" | "or" | "unless"; expr: string; left: Condition; right: Condition }
+  /** Answers while there is no series. */
+  | { kind: "absent"; expr: string }
+  /** Anything else holds while it answers. */
+  | { kind: "answers"; expr: string };
+
+export const conditionOf = remembered((expr: string): Condition => {
+  const node = firstOf(parser.parse(expr).topNode);
+  return node === null ? { kind: "answers", expr } : partOf(node, expr);
 });
 
-function numberOf(node: SyntaxNode, expr: string): number | null {
-  const text = expr.slice(node.from, node.to).replace(/[()\s]/g, "");
-  const constant = /^[-+]?(\d+(\.\d+)?([eE][-+]?\d+)?|\.\d+)$/.test(text) ? Number(text) : null;
-  if (constant !== null) return constant;
-  const division = /^([\d.]+)\/([\d.]+)$/.exec(text);
-  return division ? Number(division[1]) / Number(division[2]) : null;
+/** Functions that keep whatever an aggregation is made over: they answer exactly where their argument does. */
+const KEEPS = /^(Max|Min|Sum|Avg|Group|Count)$/;
+
+function partOf(node: SyntaxNode, expr: string): Condition {
+  const text = (of: SyntaxNode) => expr.slice(of.from, of.to);
+  const whole: Condition = { kind: "answers", expr: text(node) };
+  if (node.name === "ParenExpr") {
+    const inside = firstOf(node);
+    return inside === null ? whole : partOf(inside, expr);
+  }
+  if (node.name === "FunctionCall")
+    return /^absent(_over_time)?\s*\(/.test(text(node)) ? { kind: "absent", expr: text(node) } : whole;
+  if (node.name === "AggregateExpr") {
+    const body = node.getChild("FunctionCallBody");
+    const [only, ...others] = body === null ? [] : childrenOf(body);
+    if (only === undefined || others.length > 0 || !KEEPS.test(firstOf(firstOf(node) ?? node)?.name ?? ""))
+      return whole;
+    const inside = partOf(only, expr);
+    return inside.kind === "answers" ? whole : inside;
+  }
+  if (node.name !== "BinaryExpr") return whole;
+  const [left, operator, ...rest] = childrenOf(node);
+  const right = rest.at(-1);
+  if (left === undefined || operator === undefined || right === undefined) return whole;
+  const set = SETS[operator.name];
+  if (set !== undefined)
+    return { kind: "joined", by: set, expr: text(node), left: partOf(left, expr), right: partOf(right, expr) };
+  const op = COMPARISONS[operator.name];
+  if (op === undefined || rest.some((child) => child.name === "BoolModifier")) return whole;
+  const value = rest.length === 1 ? constantOf(right, expr) : null;
+  if (value !== null) return { kind: "threshold", threshold: { left: text(left), op, value } };
+  const bool = `${expr.slice(node.from, operator.to)} bool${expr.slice(operator.to, node.to)}`;
+  return { kind: "compared", bool, sides: [text(left), text(right)] };
 }
+
+const SETS: Record<string, "and" | "or" | "unless"> = { And: "and", Or: "or", Unless: "unless" };
+
+/** The value of an expression of nothing but numbers; null for any other. */
+function constantOf(node: SyntaxNode, expr: string): number | null {
+  if (node.name === "NumberDurationLiteral") {
+    const text = expr.slice(node.from, node.to);
+    return /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/.test(text) ? Number(text) : null;
+  }
+  const parts = childrenOf(node);
+  if (node.name === "ParenExpr") return parts[0] === undefined ? null : constantOf(parts[0], expr);
+  const [first, second, third] = parts;
+  if (node.name === "UnaryExpr" && first !== undefined && second !== undefined) {
+    const value = constantOf(second, expr);
+    return value === null ? null : first.name === "Sub" ? -value : value;
+  }
+  if (node.name !== "BinaryExpr" || first === undefined || second === undefined || third === undefined) return null;
+  const [left, right] = [constantOf(first, expr), constantOf(third, expr)];
+  const reckon = ARITHMETIC[second.name];
+  return left === null || right === null || reckon === undefined ? null : reckon(left, right);
+}
+
+const ARITHMETIC: Record<string, (a: number, b: number) => number> = {
+  Add: (a, b) => a + b,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+};
 
 export function holdsAt(value: number, threshold: Pick<Threshold, "op" | "value">): boolean {
   const { op, value: limit } = threshold;
@@ -69,12 +125,18 @@ export function holdsAt(value: number, threshold: Pick<Threshold, "op" | "value"
   return op === "==" ? value === limit : value !== limit;
 }
 
-/** Range windows longer than `mostMs` cut to it, so that the past does not outlive its cause. Subqueries are left alone. */
+/** Functions whose answer over a shorter window means the same: not those that count or add up what is in it. */
+const SAME_OVER_LESS = /^(rate|irate|(avg|max|min|last|quantile)_over_time)$/;
+
+/**
+ * Range windows longer than `mostMs` cut to it, so that the past does not outlive its cause. Where the threshold is about
+ * as much as a window holds (`increase`, `count_over_time`, …) the window stays, and so do subqueries.
+ */
 export const shortenWindows = remembered((expr: string, mostMs: number): string => {
   const cuts: { from: number; to: number }[] = [];
   parser.parse(expr).iterate({
     enter(node) {
-      if (node.name !== "MatrixSelector") return;
+      if (node.name !== "MatrixSelector" || !SAME_OVER_LESS.test(functionOver(node.node, expr))) return;
       const duration =
         node.node.lastChild?.name === "NumberDurationLiteralInDurationContext"
           ? node.node.lastChild
@@ -125,12 +187,21 @@ function lastDuration(node: SyntaxNode): SyntaxNode | null {
   return last;
 }
 
-function inner(node: SyntaxNode): SyntaxNode | null {
-  return childrenOf(node).find((child) => child.name !== "LineComment") ?? null;
+/** The function that a window is an argument of; "" where there is none. */
+function functionOver(window: SyntaxNode, expr: string): string {
+  let node: SyntaxNode | null = window;
+  while (node !== null && node.name !== "FunctionCall") node = node.parent;
+  const name = node?.getChild("FunctionIdentifier") ?? null;
+  return name === null ? "" : expr.slice(name.from, name.to);
+}
+
+function firstOf(node: SyntaxNode): SyntaxNode | null {
+  return childrenOf(node)[0] ?? null;
 }
 
 function childrenOf(node: SyntaxNode): SyntaxNode[] {
   const out: SyntaxNode[] = [];
-  for (let child = node.firstChild; child !== null; child = child.nextSibling) out.push(child);
+  for (let child = node.firstChild; child !== null; child = child.nextSibling)
+    if (child.name !== "LineComment") out.push(child);
   return out;
 }

@@ -1,7 +1,15 @@
 import { type Alert, alertName } from "../alert/alert.js";
 import { messageOf } from "../errors.js";
 import type { Symptom } from "../runbook.js";
-import { holdsAt, longestWindow, selectorsOf, shortenWindows, thresholdOf } from "./expression.js";
+import {
+  type Condition,
+  conditionOf,
+  holdsAt,
+  longestWindow,
+  selectorsOf,
+  shortenWindows,
+  type Threshold,
+} from "./expression.js";
 import type { AlertingRule, MetricsReader, Sample } from "./metrics.js";
 import { quoted } from "./quoted.js";
 
@@ -52,21 +60,68 @@ interface Asking {
 }
 
 async function evaluate(alert: Pick<Alert, "labels">, rule: AlertingRule, of: Asking): Promise<Symptom> {
-  const { metrics, settings } = of;
+  const { settings } = of;
   // Four evaluations must fit into a window, or a rate has nothing to be made of.
   const expr = shortenWindows(rule.expr, Math.max(settings.windowMs, 4 * rule.everyMs));
-  const threshold = thresholdOf(expr);
-  if (threshold === null) {
-    const mine = (await metrics.query(expr)).filter((sample) => belongs(sample, alert, rule));
-    if (mine.length > 0) return { state: "present", says: `the expression of ${rule.name} still holds` };
-    return absent(alert, rule, of);
-  }
-  const mine = (await metrics.query(threshold.left)).filter((sample) => belongs(sample, alert, rule));
-  const usable = mine.filter((sample) => !Number.isNaN(sample.value) && settings.now - sample.at <= settings.maxAgeMs);
+  return ask(conditionOf(expr), { alert, rule, ...of });
+}
+
+interface Question extends Asking {
+  alert: Pick<Alert, "labels">;
+  rule: AlertingRule;
+}
+
+async function ask(condition: Condition, q: Question): Promise<Symptom> {
+  const { name } = q.rule;
+  if (condition.kind === "threshold") return pastThreshold(condition.threshold, q);
+  if (condition.kind === "compared") return compared(condition, q);
+  if ((await mine(condition.expr, q)).length > 0)
+    return {
+      state: "present",
+      says: condition.kind === "absent" ? `${name}: its series is absent` : `the expression of ${name} still holds`,
+    };
+  if (condition.kind === "absent") return { state: "gone", says: `${name}: its series is there again` };
+  if (condition.kind === "answers") return noSeries(condition.expr, q);
+  return joined(condition, q);
+}
+
+/**
+ * An expression of several parts that does not answer. What `and` and `unless` join is the trouble on the left, and on the
+ * right what makes it worth an alert, enough traffic for instance. The trouble must be gone; the rest proves nothing.
+ */
+async function joined({ by, left, right }: Condition & { kind: "joined" }, q: Question): Promise<Symptom> {
+  const parts = await Promise.all((by === "or" ? [left, right] : [left]).map((part) => ask(part, q)));
+  const says = parts.map((part) => part.says).join("; ");
+  if (parts.every((part) => part.state === "gone")) return { state: "gone", says };
+  const there = parts.some((part) => part.state === "present");
+  return { state: "unknown", says: there ? `${says}; only what that is joined with by \`${by}\` has changed` : says };
+}
+
+async function compared({ bool, sides }: Condition & { kind: "compared" }, q: Question): Promise<Symptom> {
+  const { name } = q.rule;
+  const [found = [], ...values] = await Promise.all([bool, ...sides].map((expr) => mine(expr, q)));
+  if (found.length === 0) return noSeries(bool, q);
+  // Whatever is compared with no number is false.
+  if (values.flat().some((sample) => Number.isNaN(sample.value)))
+    return { state: "unknown", says: `${name}: too little traffic, its value is not a number` };
+  return found.some((sample) => sample.value !== 0)
+    ? { state: "present", says: `${name}: its comparison still holds` }
+    : { state: "gone", says: `${name}: its comparison no longer holds` };
+}
+
+/** Samples of the alert's own target. */
+async function mine(expr: string, q: Question): Promise<Sample[]> {
+  return (await q.metrics.query(expr)).filter((sample) => belongs(sample, q.alert, q.rule));
+}
+
+async function pastThreshold(threshold: Threshold, q: Question): Promise<Symptom> {
+  const { rule, settings } = q;
+  const found = await mine(threshold.left, q);
+  const usable = found.filter((sample) => !Number.isNaN(sample.value) && settings.now - sample.at <= settings.maxAgeMs);
   if (usable.length === 0) {
-    if (mine.length > 0)
+    if (found.length > 0)
       return { state: "unknown", says: `${rule.name}: too little traffic, its value is not a number` };
-    return absent(alert, rule, of);
+    return noSeries(threshold.left, q);
   }
   const value = usable.map((sample) => sample.value);
   const still = usable.some((sample) => holdsAt(sample.value, threshold));
@@ -78,12 +133,13 @@ async function evaluate(alert: Pick<Alert, "labels">, rule: AlertingRule, of: As
  * No series for the target. That says nothing, with one exception: kube-state-metrics shows a state only while it
  * lasts, so with its exporter up and fresh, the absence of a `kube_…` series is the state's end.
  */
-async function absent(alert: Pick<Alert, "labels">, rule: AlertingRule, of: Asking): Promise<Symptom> {
-  const selectors = selectorsOf(rule.expr);
-  const job = selectors.find((selector) => selector.job !== null)?.job ?? alert.labels["job"];
+async function noSeries(expr: string, q: Question): Promise<Symptom> {
+  const { rule, settings } = q;
+  const selectors = selectorsOf(expr);
+  const job = selectors.find((selector) => selector.job !== null)?.job ?? q.alert.labels["job"];
   if (selectors.length > 0 && selectors.every((selector) => selector.metric.startsWith("kube_")) && job !== undefined) {
-    const up = (await of.metrics.query(`up{job=${quoted(job)}}`)).filter(
-      (sample) => of.settings.now - sample.at <= of.settings.maxAgeMs,
+    const up = (await q.metrics.query(`up{job=${quoted(job)}}`)).filter(
+      (sample) => settings.now - sample.at <= settings.maxAgeMs,
     );
     if (up.length > 0 && up.every((sample) => sample.value === 1))
       return { state: "gone", says: `${rule.name}: its series has ended while ${job} is being scraped` };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UnavailableError } from "../../../src/errors.js";
-import { holdsAt, longestWindow, selectorsOf, shortenWindows, thresholdOf } from "../../../src/verify/expression.js";
+import { conditionOf, holdsAt, longestWindow, selectorsOf, shortenWindows } from "../../../src/verify/expression.js";
 import type { AlertingRule, MetricsReader, Sample } from "../../../src/verify/metrics.js";
 import { ruleWindowMs, symptomOf } from "../../../src/verify/symptom.js";
 import { judge, type LookLine } from "../../../src/verify/verdict.js";
@@ -18,16 +18,67 @@ describe("expressions", () => {
     ["(a > 3)", ">", 3],
     ["up == 0", "==", 0],
     ["a < 80 / 100", "<", 0.8],
+    ["a > 200 * 1024 * 1024", ">", 209_715_200],
+    ["a > (14.4 * (1 - 0.99))", ">", 14.4 * (1 - 0.99)],
+    ["a < -1", "<", -1],
+    ["# why it is so\na == 0 # and more", "==", 0],
+    ["max by (x) (a > 3)", ">", 3],
   ])("%s has a threshold", (expr, op, value) => {
-    expect(thresholdOf(expr)).toMatchObject({ op, value });
+    expect(conditionOf(expr)).toMatchObject({ kind: "threshold", threshold: { op, value } });
   });
 
-  it.each(["a > b", "a and b > 2", "a > bool 1", "absent(up)", "a > on(x) 1", "nonsense((", ""])(
-    "%s has none",
-    (expr) => {
-      expect(thresholdOf(expr)).toBeNull();
-    },
-  );
+  it.each([
+    ["a > bool 1", "answers"],
+    ["nonsense((", "answers"],
+    ["", "answers"],
+    ["a", "answers"],
+    ["sum(a)", "answers"],
+    ["topk(3, a > 1)", "answers"],
+    ["absent(up)", "absent"],
+    ["absent_over_time(up[1h])", "absent"],
+  ])("%s: %s", (expr, kind) => {
+    expect(conditionOf(expr)).toEqual({ kind, expr });
+  });
+
+  it.each([
+    ["a > b", "a > bool b", ["a", "b"]],
+    ["a >= on (x) group_left (y) b", "a >= bool on (x) group_left (y) b", ["a", "b"]],
+    ["a > on(x) 1", "a > bool on(x) 1", ["a", "1"]],
+    ["(a / b) != (c)", "(a / b) != bool (c)", ["(a / b)", "(c)"]],
+    ["a > 5m", "a > bool 5m", ["a", "5m"]],
+  ])("%s is compared by %s", (expr, bool, sides) => {
+    expect(conditionOf(expr)).toEqual({ kind: "compared", bool, sides });
+  });
+
+  it("takes apart what is joined, each as far as it goes", () => {
+    expect(conditionOf("(max(a > 1) without (w) and on (x) b) or c unless d < e")).toEqual({
+      kind: "joined",
+      by: "or",
+      expr: "(max(a > 1) without (w) and on (x) b) or c unless d < e",
+      left: {
+        kind: "joined",
+        by: "and",
+        expr: "max(a > 1) without (w) and on (x) b",
+        left: { kind: "threshold", threshold: { left: "a", op: ">", value: 1 } },
+        right: { kind: "answers", expr: "b" },
+      },
+      right: {
+        kind: "joined",
+        by: "unless",
+        expr: "c unless d < e",
+        left: { kind: "answers", expr: "c" },
+        right: { kind: "compared", bool: "d < bool e", sides: ["d", "e"] },
+      },
+    });
+  });
+
+  it("leaves the windows of what counts or adds up (H29)", () => {
+    const counts = "increase(a[1h]) > 5 and sum(count_over_time(b[30m])) > 2 and changes(c[10m] offset 1m) == 0";
+    expect(shortenWindows(counts, 60_000)).toBe(counts);
+    expect(shortenWindows("max_over_time(a[5m]) == 0 and sum(irate(b[5m] offset 1m)) > 1", 60_000)).toBe(
+      "max_over_time(a[60s]) == 0 and sum(irate(b[60s] offset 1m)) > 1",
+    );
+  });
 
   it("cuts windows by the grammar, never inside a text", () => {
     expect(shortenWindows('rate(a{x="[5m]"}[5m]) + rate(b[30s])', 60_000)).toBe(
@@ -116,6 +167,38 @@ describe("the symptom", () => {
     ["an expression without threshold that still answers", { expr: "a and b > 2", samples: [sample(3)] }, "present"],
   ])("%s is %s", async (_what, of, state) => {
     expect((await symptomOf(alert, metrics(of as Parameters<typeof metrics>[0]), settings)).state).toBe(state);
+  });
+
+  /** What each query answers; a query that is not named answers nothing. */
+  const answering = (expr: string, answers: Record<string, number[]>): MetricsReader => ({
+    ...metrics({ expr }),
+    query: async (asked) => (answers[asked] ?? []).map((value) => sample(value)),
+  });
+  const SLOW = "a > 5 and on (service) traffic > 1";
+
+  it.each([
+    ["the whole holds", SLOW, { [SLOW]: [9] }, "present"],
+    ["the trouble is gone", SLOW, { a: [3], traffic: [0] }, "gone"],
+    ["only the traffic is gone (H16)", SLOW, { a: [9], traffic: [0.5] }, "unknown"],
+    ["the trouble has no data (H16)", SLOW, { traffic: [7] }, "unknown"],
+    ["the trouble is no number (H16)", SLOW, { a: [Number.NaN], traffic: [0] }, "unknown"],
+    ["an exception stands in its way", "a > 5 unless b", { a: [9], b: [1] }, "unknown"],
+    ["both alternatives are gone", "a > 5 or b > 5", { a: [1], b: [1] }, "gone"],
+    ["one alternative has no data (H16)", "a > 5 or b > 5", { a: [1] }, "unknown"],
+    [
+      "either window of a burn rate",
+      "(a > 2 and b > 2) or (c > 1 and d > 1)",
+      { a: [1], b: [9], c: [0], d: [9] },
+      "gone",
+    ],
+    ["one side is larger", "a > b", { "a > bool b": [1], a: [3], b: [2] }, "present"],
+    ["it no longer is", "a > b", { "a > bool b": [0], a: [1], b: [2] }, "gone"],
+    ["a side is no number (H16)", "a > b / c", { "a > bool b / c": [0], a: [1], "b / c": [Number.NaN] }, "unknown"],
+    ["a side has no data (H16)", "a > b", { a: [1] }, "unknown"],
+    ["a series is absent", "absent(a)", { "absent(a)": [1] }, "present"],
+    ["it is there again", "absent(a)", {}, "gone"],
+  ])("of an expression of parts, where %s (%s)", async (_what, expr, answers, state) => {
+    expect((await symptomOf(alert, answering(expr, answers as Record<string, number[]>), settings)).state).toBe(state);
   });
 
   it("is unknown without Prometheus", async () => {
