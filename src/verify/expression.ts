@@ -53,6 +53,19 @@ export const conditionOf = remembered((expr: string): Condition => {
   return node === null ? { kind: "answers", expr } : partOf(node, expr);
 });
 
+/** Whether its end can be told from missing data: where it cannot, every verification ends inconclusive. */
+export function endCanBeTold(condition: Condition): boolean {
+  if (condition.kind === "joined")
+    return endCanBeTold(condition.left) && (condition.by !== "or" || endCanBeTold(condition.right));
+  return condition.kind !== "answers" || statesOnly(condition.expr);
+}
+
+/** Whether all its series are states of kube-state-metrics, which are there only while they last. */
+export function statesOnly(expr: string): boolean {
+  const selectors = selectorsOf(expr);
+  return selectors.length > 0 && selectors.every((selector) => selector.metric.startsWith("kube_"));
+}
+
 /** Functions that keep whatever an aggregation is made over: they answer exactly where their argument does. */
 const KEEPS = /^(Max|Min|Sum|Avg|Group|Count)$/;
 

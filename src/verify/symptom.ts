@@ -8,6 +8,7 @@ import {
   longestWindow,
   selectorsOf,
   shortenWindows,
+  statesOnly,
   type Threshold,
 } from "./expression.js";
 import type { AlertingRule, MetricsReader, Sample } from "./metrics.js";
@@ -135,9 +136,8 @@ async function pastThreshold(threshold: Threshold, q: Question): Promise<Symptom
  */
 async function noSeries(expr: string, q: Question): Promise<Symptom> {
   const { rule, settings } = q;
-  const selectors = selectorsOf(expr);
-  const job = selectors.find((selector) => selector.job !== null)?.job ?? q.alert.labels["job"];
-  if (selectors.length > 0 && selectors.every((selector) => selector.metric.startsWith("kube_")) && job !== undefined) {
+  const job = selectorsOf(expr).find((selector) => selector.job !== null)?.job ?? q.alert.labels["job"];
+  if (statesOnly(expr) && job !== undefined) {
     const up = (await q.metrics.query(`up{job=${quoted(job)}}`)).filter(
       (sample) => settings.now - sample.at <= settings.maxAgeMs,
     );

@@ -567,6 +567,19 @@ const rows: Row[] = [
     how: /correct the names in the policy/,
   },
   {
+    fault: "the end of an alerting rule cannot be told from missing data",
+    breaks: (w) => {
+      const [rule] = w.prometheus.rules;
+      const query = rule?.query ?? "";
+      if (rule) rule.query = "http_errors and traffic > 1";
+      return { mend: () => rule && (rule.query = query) };
+    },
+    check: "alerting rules",
+    level: "warning",
+    says: /the end of HighErrorRate cannot be told/,
+    how: /as a comparison/,
+  },
+  {
     fault: "Prometheus scrapes nothing",
     breaks: (w) => {
       w.up.share = [];

@@ -2,6 +2,8 @@ import { createPrometheus, type PrometheusClient } from "../../clients/prometheu
 import type { Config } from "../../config.js";
 import { messageOf } from "../../errors.js";
 import type { Policy, Rule } from "../../policy/policy.js";
+import { conditionOf, endCanBeTold } from "../../verify/expression.js";
+import type { AlertingRule } from "../../verify/metrics.js";
 import { error, type Finding, ok, skew, warning } from "./finding.js";
 
 export async function prometheusFindings(config: Config, policy: Policy | null): Promise<Finding[]> {
@@ -56,14 +58,25 @@ async function rulesFinding(client: PrometheusClient, policy: Policy): Promise<F
   const needed = policy.rules.filter(
     ({ does }) => (does.what === "runbook" && !does.diagnosis) || does.what === "heartbeat",
   );
-  const without = needed.filter((rule) => !there.some((one) => mayFeed(rule, { alertname: one.name, ...one.labels })));
-  return without.length === 0
-    ? ok("alerting rules", `${there.length} in Prometheus; every remedy and heartbeat of the policy has one`)
-    : warning(
-        "alerting rules",
-        `Prometheus has no alerting rule for ${without.map((rule) => `${rule.name} (${rule.match[0]?.value ?? ""})`).join(", ")}: these rules of the policy never match, or what they do cannot be verified`,
-        "load deploy/platform/rules/platform.yaml or the rules that you mean, correct the names in the policy, or take the rules out",
-      );
+  const feeds = (rule: Rule, one: AlertingRule) => mayFeed(rule, { alertname: one.name, ...one.labels });
+  const without = needed.filter((rule) => !there.some((one) => feeds(rule, one)));
+  if (without.length > 0)
+    return warning(
+      "alerting rules",
+      `Prometheus has no alerting rule for ${without.map((rule) => `${rule.name} (${rule.match[0]?.value ?? ""})`).join(", ")}: these rules of the policy never match, or what they do cannot be verified`,
+      "load deploy/platform/rules/platform.yaml or the rules that you mean, correct the names in the policy, or take the rules out",
+    );
+  const remedies = needed.filter(({ does }) => does.what === "runbook");
+  const blind = there.filter(
+    (one) => remedies.some((rule) => feeds(rule, one)) && !endCanBeTold(conditionOf(one.expr)),
+  );
+  if (blind.length > 0)
+    return warning(
+      "alerting rules",
+      `the end of ${[...new Set(blind.map((one) => one.name))].join(", ")} cannot be told from missing data: every remedy for it ends inconclusive, and pages`,
+      "write the expression as a comparison (`a > 5`, `a < b`), with what makes it worth an alert after it (`and traffic > 1`)",
+    );
+  return ok("alerting rules", `${there.length} in Prometheus; every remedy and heartbeat of the policy has one`);
 }
 
 function mayFeed(rule: Rule, labels: Readonly<Record<string, string>>): boolean {

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { UnavailableError } from "../../../src/errors.js";
-import { conditionOf, holdsAt, longestWindow, selectorsOf, shortenWindows } from "../../../src/verify/expression.js";
+import {
+  conditionOf,
+  endCanBeTold,
+  holdsAt,
+  longestWindow,
+  selectorsOf,
+  shortenWindows,
+} from "../../../src/verify/expression.js";
 import type { AlertingRule, MetricsReader, Sample } from "../../../src/verify/metrics.js";
 import { ruleWindowMs, symptomOf } from "../../../src/verify/symptom.js";
 import { judge, type LookLine } from "../../../src/verify/verdict.js";
@@ -70,6 +77,19 @@ describe("expressions", () => {
         right: { kind: "compared", bool: "d < bool e", sides: ["d", "e"] },
       },
     });
+  });
+
+  it.each([
+    ["a > 5", true],
+    ["a > b and c", true],
+    ["absent(a)", true],
+    ['kube_pod_status_reason{reason="Evicted"}', true],
+    ["a", false],
+    ["a and b > 5", false],
+    ["a > 5 or b", false],
+    ["vector(1)", false],
+  ])("whether the end of %s can be told: %s", (expr, told) => {
+    expect(endCanBeTold(conditionOf(expr))).toBe(told);
   });
 
   it("leaves the windows of what counts or adds up (H29)", () => {
