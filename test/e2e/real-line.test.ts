@@ -37,6 +37,7 @@ const RULES = `groups:
     rules:
       - alert: HighErrorRate
         expr: sum by (namespace, service) (rate(http_requests_total{code="500"}[5s])) / sum by (namespace, service) (rate(http_requests_total[5s])) > 0.05
+              and on (namespace, service) sum by (namespace, service) (rate(http_requests_total[5s])) > 1
         labels: { severity: critical }
         annotations: { summary: "requests fail" }
 `;
@@ -97,7 +98,7 @@ describe.skipIf(missing !== null)(
       pager = await startPager();
       am = await startAlertmanager({ webhook: `http://127.0.0.1:${port}/webhooks/alertmanager`, token: "e2e-token" });
       prom = await startPrometheus({
-        rules: RULES.replace("by (namespace, service)", "by (namespace, service)"),
+        rules: RULES,
         scrape,
         alertmanager: am.url,
       });
