@@ -412,6 +412,38 @@ const protocol: Mutant[] = [
     put: "seen.tick >= 0;",
     tests: ["test/integration/memory.test.ts"],
   },
+  {
+    without: "no proof from a value that is no number",
+    keeps: "H16",
+    file: "src/verify/symptom.ts",
+    find: "if (values.flat().some((sample) => Number.isNaN(sample.value)))",
+    put: "if (values.length > 9)",
+    tests: ["test/unit/verify"],
+  },
+  {
+    without: "no proof from too little traffic",
+    keeps: "H16 H29",
+    file: "src/verify/symptom.ts",
+    find: '(by === "or" ? [left, right] : [left])',
+    put: '(by === "or" ? [left, right] : [right])',
+    tests: ["test/unit/verify"],
+  },
+  {
+    without: "no proof from a shorter count",
+    keeps: "H29",
+    file: "src/verify/expression.ts",
+    find: " || !SAME_OVER_LESS.test(functionOver(node.node, expr))",
+    put: "",
+    tests: ["test/unit/verify"],
+  },
+  {
+    without: "a passed deadline counting from the second look on",
+    keeps: "H29",
+    file: "src/kit/workload.ts",
+    find: 'state: wasOverdue === true ? "bad" : "waiting",',
+    put: 'state: "bad",',
+    tests: ["test/runbooks/rollback-deployment.write.test.ts"],
+  },
 ];
 
 /** Every guard, made to say yes to everything. */
