@@ -169,7 +169,8 @@ async function bySelector(place: Place, selector: Record<string, string>, what: 
   const labelSelector = Object.entries(selector)
     .map(([key, value]) => `${key}=${value}`)
     .join(",");
-  const pods = await place.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: place.namespace, labelSelector });
+  const all = await place.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: place.namespace, labelSelector });
+  const pods = all.filter(lives);
   const owners = new Map<string, Target>();
   for (const pod of pods) {
     const found = await up(place, { ...pod, apiVersion: "v1", kind: "Pod" });
@@ -188,18 +189,23 @@ async function bySelector(place: Place, selector: Record<string, string>, what: 
       }
     }
   }
-  const all = [...owners.values()];
-  const [only] = all;
+  const found = [...owners.values()];
+  const [only] = found;
   if (only === undefined) return notFound(`the workload behind ${what}`);
-  if (all.length > 1) {
-    const candidates = all.map(nameOf);
+  if (found.length > 1) {
+    const candidates = found.map(nameOf);
     return {
       reason: "ambiguous-target",
-      says: `${what} leads to ${all.length} workloads: ${candidates.join(", ")}`,
+      says: `${what} leads to ${found.length} workloads: ${candidates.join(", ")}`,
       candidates,
     };
   }
   return { target: only };
+}
+
+/** A pod that has ended serves nobody, a Job's beside the service's own for instance; its address may be another's by now. */
+function lives(pod: KubeObject): boolean {
+  return pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed";
 }
 
 async function byHpa(place: Place, name: string): Promise<Resolution> {
@@ -265,7 +271,7 @@ async function byClaim(place: Place, name: string): Promise<Resolution> {
 async function byInstance(place: Place, instance: string, alert: Pick<Alert, "labels">): Promise<Resolution> {
   const address = instance.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
   const pods = await place.cluster.list({ apiVersion: "v1", kind: "Pod", namespace: place.namespace });
-  const there = pods.filter((pod) => pod.status?.podIP === address && pod.spec?.hostNetwork !== true);
+  const there = pods.filter((pod) => pod.status?.podIP === address && pod.spec?.hostNetwork !== true && lives(pod));
   return onlyOwner(place, there, `instance ${instance} of ${alert.labels["job"] ?? "no job"}`);
 }
 

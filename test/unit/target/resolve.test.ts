@@ -59,6 +59,16 @@ const platform: Partial<KubeObject>[] = [
   },
   { kind: "CronJob", metadata: meta("backup", { uid: "c1" }) },
   { kind: "Job", metadata: meta("backup-1", { uid: "j1", ...own("CronJob", "backup", "c1", "batch/v1") }) },
+  // It has ended; it bears the service's label, and its address has been given to another pod.
+  {
+    kind: "Pod",
+    metadata: meta("backup-1-7xk2p", {
+      uid: "p5",
+      labels: { app: "api" },
+      ...own("Job", "backup-1", "j1", "batch/v1"),
+    }),
+    status: { phase: "Succeeded", podIP: "10.0.0.1" },
+  },
   { kind: "Pod", metadata: meta("naked", { uid: "p3" }) },
   { kind: "Pod", metadata: meta("odd", { uid: "p4", ...own("Spark", "x", "u", "spark.io/v1") }) },
   { kind: "Deployment", metadata: meta("both", { uid: "d9" }) },
