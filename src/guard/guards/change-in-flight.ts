@@ -67,10 +67,13 @@ function rollout(live: KubeObject): string | null {
   const { generation = 0 } = live.metadata;
   const observed = live.status?.observedGeneration ?? 0;
   if (observed < generation) return `generation ${generation}, observed ${observed}`;
-  const want = live.spec?.replicas ?? 1;
-  const updated = live.status?.updatedReplicas ?? 0;
-  if (live.kind === "Deployment" && updated < want) return `${updated} of ${want} replicas updated`;
-  return null;
+  const status = (live.status ?? {}) as Record<string, number | undefined>;
+  const daemons = live.kind === "DaemonSet";
+  const updated = (daemons ? status["updatedNumberScheduled"] : status["updatedReplicas"]) ?? 0;
+  const there = (daemons ? status["desiredNumberScheduled"] : status["replicas"]) ?? 0;
+  // A Deployment that surges has all new pods at once, and the old ones until the new are ready.
+  const want = live.kind === "Deployment" ? Math.max(live.spec?.replicas ?? 1, there) : there;
+  return updated < want ? `${updated} of ${want} pods have the new template` : null;
 }
 
 /** The newest write of the spec by something that is no part of the cluster. */

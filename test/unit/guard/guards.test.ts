@@ -295,6 +295,45 @@ const rows: Row[] = [
     change: ({ context }) => Object.assign(context.plan, { facts: {} }),
   },
   {
+    id: "G12 H28",
+    guard: "change-in-flight",
+    when: "a surging Deployment has all its new pods and all its old ones",
+    reason: "change-in-flight",
+    change: ({ context, deployment }) => {
+      Object.assign(context.plan, { facts: {} });
+      Object.assign(deployment, {
+        kind: "Deployment",
+        status: { observedGeneration: 42, replicas: 6, updatedReplicas: 3, availableReplicas: 3 },
+      });
+    },
+  },
+  {
+    id: "G12 H28",
+    guard: "change-in-flight",
+    when: "a StatefulSet's rollout waits for a member",
+    reason: "change-in-flight",
+    change: ({ context, deployment }) => {
+      Object.assign(context.plan, { facts: {} });
+      Object.assign(deployment, {
+        kind: "StatefulSet",
+        status: { observedGeneration: 42, replicas: 3, updatedReplicas: 1, readyReplicas: 2 },
+      });
+    },
+  },
+  {
+    id: "G12 H28",
+    guard: "change-in-flight",
+    when: "a DaemonSet's rollout waits for a node",
+    reason: "change-in-flight",
+    change: ({ context, deployment }) => {
+      Object.assign(context.plan, { facts: {} });
+      Object.assign(deployment, {
+        kind: "DaemonSet",
+        status: { observedGeneration: 42, desiredNumberScheduled: 5, updatedNumberScheduled: 2 },
+      });
+    },
+  },
+  {
     id: "G12 H46",
     guard: "change-in-flight",
     when: "a person edited it two minutes ago, and the suspected revision is old",
