@@ -9,7 +9,7 @@ export function seePodReadiness(stage: Stage, namespace: string, severity = "war
     labels: { severity },
   });
   stage.prometheus.answer((expr) => {
-    if (expr.startsWith("up{")) return [{ metric: { job: "kube-state-metrics" }, value: 1 }];
+    if (expr.includes("(up{")) return [{ metric: { job: "kube-state-metrics" }, value: 1 }];
     if (!expr.includes("kube_pod_status_ready")) return null;
     return kubernetes.list("Pod", namespace).map((pod) => ({
       metric: { namespace, pod: pod.metadata.name as string },

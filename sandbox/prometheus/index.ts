@@ -48,6 +48,12 @@ export async function startPrometheusStandIn(now: () => number): Promise<Prometh
       const at = now() / 1000;
       if (expr === "time()")
         return sendJson(response, 200, { status: "success", data: { resultType: "scalar", result: [at, String(at)] } });
+      // Every sample is of this very moment.
+      if (expr.includes("(timestamp("))
+        return sendJson(response, 200, {
+          status: "success",
+          data: { resultType: "vector", result: [{ metric: {}, value: [at, String(at)] }] },
+        });
       const result = ((await answering(expr)) ?? []).map(({ metric, value }) => ({
         metric,
         value: [at, Number.isNaN(value) ? "NaN" : String(value)],

@@ -194,6 +194,26 @@ export function selectorsOf(expr: string): { text: string; metric: string; job: 
   return found;
 }
 
+/**
+ * Selectors whose samples may be older than `mostMs` and still count: alone (five minutes of looking back), or in a window
+ * that is longer. None where one selector's window is short enough: what it adds to the value is fresh.
+ */
+export const datedSelectors = remembered((expr: string, mostMs: number): string[] => {
+  const dated = new Set<string>();
+  let fresh = false;
+  parser.parse(expr).iterate({
+    enter(node) {
+      if (node.name !== "VectorSelector") return;
+      const window = node.node.parent?.name === "MatrixSelector" ? node.node.parent : null;
+      const duration = window === null ? null : lastDuration(window);
+      const ms = duration === null ? null : durationMs(expr.slice(duration.from, duration.to));
+      if (ms !== null && ms <= mostMs && !within(node.node, "SubqueryExpr")) fresh = true;
+      else dated.add(expr.slice(node.from, node.to));
+    },
+  });
+  return fresh ? [] : [...dated];
+});
+
 function lastDuration(node: SyntaxNode): SyntaxNode | null {
   let last: SyntaxNode | null = null;
   for (const child of childrenOf(node)) if (/Duration/.test(child.name)) last = child;
@@ -202,10 +222,15 @@ function lastDuration(node: SyntaxNode): SyntaxNode | null {
 
 /** The function that a window is an argument of; "" where there is none. */
 function functionOver(window: SyntaxNode, expr: string): string {
-  let node: SyntaxNode | null = window;
-  while (node !== null && node.name !== "FunctionCall") node = node.parent;
-  const name = node?.getChild("FunctionIdentifier") ?? null;
+  const name = within(window, "FunctionCall")?.getChild("FunctionIdentifier") ?? null;
   return name === null ? "" : expr.slice(name.from, name.to);
+}
+
+/** The nearest node of that name around this one. */
+function within(inside: SyntaxNode, name: string): SyntaxNode | null {
+  let node = inside.parent;
+  while (node !== null && node.name !== name) node = node.parent;
+  return node;
 }
 
 function firstOf(node: SyntaxNode): SyntaxNode | null {

@@ -4,6 +4,7 @@ import type { Symptom } from "../runbook.js";
 import {
   type Condition,
   conditionOf,
+  datedSelectors,
   holdsAt,
   longestWindow,
   selectorsOf,
@@ -55,6 +56,10 @@ function ruleFor(alert: Pick<Alert, "labels">, rules: readonly AlertingRule[]): 
   return fits[0] ?? null;
 }
 
+/** More selectors than this tell nothing new about how old a value is. */
+const MOST_DATED = 4;
+const RENAMES = /\b(label_replace|label_join|group_left|group_right)\b/;
+
 interface Asking {
   metrics: MetricsReader;
   settings: SymptomSettings;
@@ -64,12 +69,18 @@ async function evaluate(alert: Pick<Alert, "labels">, rule: AlertingRule, of: As
   const { settings } = of;
   // Four evaluations must fit into a window, or a rate has nothing to be made of.
   const expr = shortenWindows(rule.expr, Math.max(settings.windowMs, 4 * rule.everyMs));
-  return ask(conditionOf(expr), { alert, rule, ...of });
+  const q: Question = { alert, rule, ...of, empty: false };
+  const seen = await ask(conditionOf(expr), q);
+  if (seen.state !== "unknown" || !q.empty || expr === rule.expr) return seen;
+  // What is scraped less often than that has no samples in a cut window: then as the rule asks.
+  return ask(conditionOf(rule.expr), q);
 }
 
 interface Question extends Asking {
   alert: Pick<Alert, "labels">;
   rule: AlertingRule;
+  /** Set where there were no series. */
+  empty: boolean;
 }
 
 async function ask(condition: Condition, q: Question): Promise<Symptom> {
@@ -81,7 +92,8 @@ async function ask(condition: Condition, q: Question): Promise<Symptom> {
       state: "present",
       says: condition.kind === "absent" ? `${name}: its series is absent` : `the expression of ${name} still holds`,
     };
-  if (condition.kind === "absent") return { state: "gone", says: `${name}: its series is there again` };
+  if (condition.kind === "absent")
+    return (await stale(condition.expr, q)) ?? { state: "gone", says: `${name}: its series is there again` };
   if (condition.kind === "answers") return noSeries(condition.expr, q);
   return joined(condition, q);
 }
@@ -100,8 +112,12 @@ async function joined({ by, left, right }: Condition & { kind: "joined" }, q: Qu
 
 async function compared({ bool, sides }: Condition & { kind: "compared" }, q: Question): Promise<Symptom> {
   const { name } = q.rule;
-  const [found = [], ...values] = await Promise.all([bool, ...sides].map((expr) => mine(expr, q)));
+  const [old, found = [], ...values] = await Promise.all([
+    stale(bool, q),
+    ...[bool, ...sides].map((expr) => mine(expr, q)),
+  ]);
   if (found.length === 0) return noSeries(bool, q);
+  if (old !== null) return old;
   // Whatever is compared with no number is false.
   if (values.flat().some((sample) => Number.isNaN(sample.value)))
     return { state: "unknown", says: `${name}: too little traffic, its value is not a number` };
@@ -116,14 +132,13 @@ async function mine(expr: string, q: Question): Promise<Sample[]> {
 }
 
 async function pastThreshold(threshold: Threshold, q: Question): Promise<Symptom> {
-  const { rule, settings } = q;
-  const found = await mine(threshold.left, q);
-  const usable = found.filter((sample) => !Number.isNaN(sample.value) && settings.now - sample.at <= settings.maxAgeMs);
-  if (usable.length === 0) {
-    if (found.length > 0)
-      return { state: "unknown", says: `${rule.name}: too little traffic, its value is not a number` };
-    return noSeries(threshold.left, q);
-  }
+  const { rule } = q;
+  const [old, found] = await Promise.all([stale(threshold.left, q), mine(threshold.left, q)]);
+  if (found.length === 0) return noSeries(threshold.left, q);
+  if (old !== null) return old;
+  const usable = found.filter((sample) => !Number.isNaN(sample.value));
+  if (usable.length === 0)
+    return { state: "unknown", says: `${rule.name}: too little traffic, its value is not a number` };
   const value = usable.map((sample) => sample.value);
   const still = usable.some((sample) => holdsAt(sample.value, threshold));
   const says = `${rule.name}: ${value.map(short).join(", ")}, fires at ${threshold.op} ${threshold.value}`;
@@ -131,19 +146,51 @@ async function pastThreshold(threshold: Threshold, q: Question): Promise<Symptom
 }
 
 /**
- * No series for the target. That says nothing, with one exception: kube-state-metrics shows a state only while it
- * lasts, so with its exporter up and fresh, the absence of a `kube_…` series is the state's end.
+ * Why the samples behind a value are too old to tell; null where they are fresh. Prometheus dates an answer by when it was
+ * asked, so how old its newest sample is must be asked for. A window holds on to a dead target's samples: the target itself
+ * has none then.
+ */
+async function stale(expr: string, q: Question): Promise<Symptom | null> {
+  const { rule, settings, alert } = q;
+  const dated = datedSelectors(expr, Math.max(settings.maxAgeMs, settings.windowMs, 4 * rule.everyMs));
+  if (dated.length === 0) return null;
+  const by = Object.keys(alert.labels).filter((name) => /^[a-zA-Z_]\w*$/.test(name) && !(name in rule.labels));
+  const found = await Promise.all(
+    dated.slice(0, MOST_DATED).map((selector) => q.metrics.query(`max by (${by.join(", ")}) (timestamp(${selector}))`)),
+  );
+  const own = found.flat().filter((sample) => belongs(sample, alert, rule));
+  // Where the expression renames labels, the series' own need not be the alert's.
+  const usable = own.length === 0 && RENAMES.test(expr) ? found.flat() : own;
+  const age = settings.now - Math.max(...usable.map((sample) => sample.value * 1000));
+  if (age <= settings.maxAgeMs) return null;
+  const newest = Number.isFinite(age) ? `the newest sample is ${Math.round(age / 1000)} s old` : "no sample is fresh";
+  return {
+    state: "unknown",
+    says: `${rule.name}: ${newest}, expected one of the last ${settings.maxAgeMs / 1000} s`,
+  };
+}
+
+/**
+ * No series for the target. That says nothing, with one exception: kube-state-metrics shows a state only while it lasts,
+ * so the absence of a `kube_…` series is the state's end, if its exporter was up at every scrape of the window, and there
+ * were at least two of them.
  */
 async function noSeries(expr: string, q: Question): Promise<Symptom> {
   const { rule, settings } = q;
   const job = selectorsOf(expr).find((selector) => selector.job !== null)?.job ?? q.alert.labels["job"];
   if (statesOnly(expr) && job !== undefined) {
-    const up = (await q.metrics.query(`up{job=${quoted(job)}}`)).filter(
-      (sample) => settings.now - sample.at <= settings.maxAgeMs,
-    );
-    if (up.length > 0 && up.every((sample) => sample.value === 1))
+    const window = longestWindow(expr);
+    const seconds = Math.round((window || settings.maxAgeMs) / 1000);
+    const up = `up{job=${quoted(job)}}[${seconds}s]`;
+    const [least, scrapes] = await Promise.all([
+      q.metrics.query(`min_over_time(${up})`),
+      q.metrics.query(`count_over_time(${up})`),
+    ]);
+    const often = scrapes.every((sample) => sample.value >= (window === 0 ? 1 : 2));
+    if (least.length > 0 && often && least.every((sample) => sample.value === 1))
       return { state: "gone", says: `${rule.name}: its series has ended while ${job} is being scraped` };
   }
+  q.empty = true;
   return { state: "unknown", says: `${rule.name}: no data for the target` };
 }
 

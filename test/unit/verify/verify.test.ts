@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { UnavailableError } from "../../../src/errors.js";
 import {
   conditionOf,
+  datedSelectors,
   endCanBeTold,
   holdsAt,
   longestWindow,
@@ -15,6 +16,8 @@ import { judge, type LookLine } from "../../../src/verify/verdict.js";
 const NOW = 1_000_000;
 const RATE =
   'sum by (namespace, service) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (namespace, service) (rate(http_requests_total[5m])) > 0.05';
+const GAUGE = "queue_depth > 10";
+const COUNT = "increase(failures_total[1h]) > 5";
 const KSM =
   'max_over_time(kube_pod_container_status_waiting_reason{reason="CrashLoopBackOff", job="kube-state-metrics"}[5m]) >= 1';
 
@@ -107,6 +110,17 @@ describe("expressions", () => {
     expect(longestWindow(RATE)).toBe(300_000);
   });
 
+  it.each([
+    ["a > 5", ["a"]],
+    ['rate(a{x="y"}[60s]) > 5', []],
+    ['increase(a{x="y"}[1h]) / b offset 5m', ['a{x="y"}', "b"]],
+    ["increase(a[1h]) + rate(a[30s])", []],
+    ["vector(1) > 0", []],
+    ["max_over_time(rate(a[30s])[1h:30s])", ["a"]],
+  ])("%s looks back further than two minutes for %j", (expr, dated) => {
+    expect(datedSelectors(expr, 120_000)).toEqual(dated);
+  });
+
   it("finds the selectors with metric and job", () => {
     expect(selectorsOf(KSM)).toMatchObject([
       { metric: "kube_pod_container_status_waiting_reason", job: "kube-state-metrics" },
@@ -127,13 +141,20 @@ function metrics(of: {
   expr?: string;
   samples?: Sample[];
   up?: number[];
+  scrapes?: number;
+  newest?: number | null;
+  dated?: Record<string, string>;
   broken?: boolean;
   rules?: Partial<AlertingRule>[];
 }): MetricsReader {
   return {
     async query(expr) {
       if (of.broken) throw new UnavailableError("X", "Prometheus answered 500");
-      if (expr.startsWith("up{")) return (of.up ?? []).map((value) => ({ labels: {}, value, at: NOW }));
+      const up = /^(min|count)_over_time\(up\{/.exec(expr)?.[1];
+      if (up === "min") return (of.up ?? []).map((value) => ({ labels: {}, value, at: NOW }));
+      if (up === "count") return (of.up ?? []).map(() => ({ labels: {}, value: of.scrapes ?? 4, at: NOW }));
+      if (expr.includes("(timestamp("))
+        return of.newest === null ? [] : [{ labels: of.dated ?? {}, value: (of.newest ?? NOW) / 1000, at: NOW }];
       return of.samples ?? [];
     },
     async alertingRules() {
@@ -168,9 +189,38 @@ describe("the symptom", () => {
     ["zero", { samples: [sample(0)] }, "gone"],
     ["no series at all (H16)", { samples: [] }, "unknown"],
     ["no requests: not a number (H16)", { samples: [sample(Number.NaN)] }, "unknown"],
+    ["a sample of three minutes ago (H16)", { expr: GAUGE, samples: [sample(0)], newest: NOW - 180_000 }, "unknown"],
+    ["one that would be trouble (G13)", { expr: GAUGE, samples: [sample(99)], newest: NOW - 180_000 }, "unknown"],
+    ["a sample of a minute ago", { expr: GAUGE, samples: [sample(0)], newest: NOW - 60_000 }, "gone"],
     [
-      "a sample of three minutes ago (H16)",
-      { samples: [sample(0, { namespace: "n", service: "s" }, NOW - 180_000)] },
+      "a count over an hour whose target died (H16)",
+      { expr: COUNT, samples: [sample(2)], newest: NOW - 600_000 },
+      "unknown",
+    ],
+    [
+      "a count over an hour whose target has no sample any more (H16)",
+      { expr: COUNT, samples: [sample(2)], newest: null },
+      "unknown",
+    ],
+    [
+      "a count over an hour, another target's being fresh (H16)",
+      { expr: COUNT, samples: [sample(2)], dated: { service: "other" } },
+      "unknown",
+    ],
+    [
+      "a count whose labels the rule renames",
+      {
+        expr: 'label_replace(increase(x[1h]), "service", "$1", "app", "(.*)") > 5',
+        samples: [sample(2)],
+        dated: { service: "other" },
+      },
+      "gone",
+    ],
+    ["a count over an hour", { expr: COUNT, samples: [sample(2)] }, "gone"],
+    ["two sides of old samples (H16)", { expr: "a > b", samples: [sample(0)], newest: NOW - 180_000 }, "unknown"],
+    [
+      "a series that is there again, of old (H16)",
+      { expr: "absent(a)", samples: [], newest: NOW - 180_000 },
       "unknown",
     ],
     ["another service's series only", { samples: [sample(0, { namespace: "n", service: "other" })] }, "unknown"],
@@ -182,6 +232,7 @@ describe("the symptom", () => {
       "unknown",
     ],
     ["a state of kube-state-metrics that has ended, its exporter up", { expr: KSM, samples: [], up: [1] }, "gone"],
+    ["the same, scraped too seldom to see the end (H16)", { expr: KSM, samples: [], up: [1], scrapes: 1 }, "unknown"],
     ["the same with the exporter down (H16)", { expr: KSM, samples: [], up: [0] }, "unknown"],
     ["the same with the exporter unknown (H16)", { expr: KSM, samples: [], up: [] }, "unknown"],
     ["an expression without threshold that still answers", { expr: "a and b > 2", samples: [sample(3)] }, "present"],
@@ -192,7 +243,8 @@ describe("the symptom", () => {
   /** What each query answers; a query that is not named answers nothing. */
   const answering = (expr: string, answers: Record<string, number[]>): MetricsReader => ({
     ...metrics({ expr }),
-    query: async (asked) => (answers[asked] ?? []).map((value) => sample(value)),
+    query: async (asked) =>
+      asked.includes("(timestamp(") ? [sample(NOW / 1000)] : (answers[asked] ?? []).map((value) => sample(value)),
   });
   const SLOW = "a > 5 and on (service) traffic > 1";
 
@@ -219,6 +271,30 @@ describe("the symptom", () => {
     ["it is there again", "absent(a)", {}, "gone"],
   ])("of an expression of parts, where %s (%s)", async (_what, expr, answers, state) => {
     expect((await symptomOf(alert, answering(expr, answers as Record<string, number[]>), settings)).state).toBe(state);
+  });
+
+  it("asks as the rule does where a cut window has no samples, and is not sooner done with it (H16)", async () => {
+    const expr = "rate(a[5m]) > 5";
+    const seldom = (value: number) => ({
+      ...metrics({ expr }),
+      query: async (asked: string) =>
+        asked.includes("[60s]") ? [] : [sample(asked.includes("timestamp") ? NOW / 1000 : value)],
+    });
+
+    expect((await symptomOf(alert, seldom(9), settings)).state).toBe("present");
+    expect((await symptomOf(alert, seldom(3), settings)).state).toBe("gone");
+    expect((await symptomOf(alert, seldom(Number.NaN), settings)).state).toBe("unknown");
+  });
+
+  it("asks how old the samples are by the labels that the alert and its series share", async () => {
+    const asked: string[] = [];
+    const of = metrics({ expr: GAUGE, samples: [sample(0)] });
+    const query = (expr: string) => {
+      asked.push(expr);
+      return of.query(expr);
+    };
+    await symptomOf(alert, { ...of, query }, settings);
+    expect(asked).toContain("max by (alertname, namespace, service, cluster) (timestamp(queue_depth))");
   });
 
   it("is unknown without Prometheus", async () => {
