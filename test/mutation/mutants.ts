@@ -429,6 +429,14 @@ const protocol: Mutant[] = [
     tests: ["test/unit/verify"],
   },
   {
+    without: "no proof from samples of a dead target",
+    keeps: "H16",
+    file: "src/verify/symptom.ts",
+    find: "if (age <= settings.maxAgeMs) return null;",
+    put: "if (age > 0 || age <= 0) return null;",
+    tests: ["test/unit/verify"],
+  },
+  {
     without: "no proof from a shorter count",
     keeps: "H29",
     file: "src/verify/expression.ts",
