@@ -110,7 +110,7 @@ async function check(
 }
 
 const unresolved = (one: Checked) => !one.answer.ok && /ENOTFOUND|EAI_AGAIN/.test(one.answer.says);
-const silent = (one: Checked) => !one.answer.ok && /^no answer within/.test(one.answer.says);
+const silent = (one: Checked) => !one.answer.ok && one.answer.says.startsWith("no answer within");
 
 /**
  * What is known of them. Where not one answers although pods of theirs are ready, and each is silent rather than
