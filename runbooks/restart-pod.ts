@@ -141,7 +141,8 @@ function named(context: PlanContext<unknown>, pods: readonly KubeObject[]): { po
     return skip("nothing-to-do", `${name} has no pod of the alert's name any more: its controller has replaced it`);
   // A StatefulSet gives its members' names to their successors.
   const made = pod.metadata.creationTimestamp ?? "";
-  const began = context.alerts.map((alert) => Date.parse(alert.startsAt)).filter((time) => !Number.isNaN(time));
+  const naming = context.alerts.filter((alert) => alert.labels["pod"] === wanted);
+  const began = naming.map((alert) => Date.parse(alert.startsAt)).filter((time) => !Number.isNaN(time));
   if (Date.parse(made) > Math.min(...began))
     return skip(
       "nothing-to-do",

@@ -172,15 +172,15 @@ async function stale(expr: string, q: Question): Promise<Symptom | null> {
 
 /**
  * No series for the target. That says nothing, with one exception: kube-state-metrics shows a state only while it lasts,
- * so the absence of a `kube_…` series is the state's end, if its exporter was up at every scrape of the window, and there
- * were at least two of them.
+ * so the absence of a `kube_…` series is the state's end, if its exporter was up at every scrape of the window (of its last
+ * `maxAge`, if it is longer), and there were at least two of them.
  */
 async function noSeries(expr: string, q: Question): Promise<Symptom> {
   const { rule, settings } = q;
   const job = selectorsOf(expr).find((selector) => selector.job !== null)?.job ?? q.alert.labels["job"];
   if (statesOnly(expr) && job !== undefined) {
     const window = longestWindow(expr);
-    const seconds = Math.round((window || settings.maxAgeMs) / 1000);
+    const seconds = Math.round(Math.min(window || settings.maxAgeMs, settings.maxAgeMs) / 1000);
     const up = `up{job=${quoted(job)}}[${seconds}s]`;
     const [least, scrapes] = await Promise.all([
       q.metrics.query(`min_over_time(${up})`),

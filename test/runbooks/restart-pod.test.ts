@@ -125,6 +125,16 @@ const refusals: { why: string; shop(): Shop; asking: Asking; skip: string; says:
 ];
 
 describe("restart-pod", () => {
+  it("asks a pod's age of the alert that names it: others of its incident may be older", async () => {
+    const young = podOf(3, { ready: false });
+    Object.assign(young.metadata ?? {}, { creationTimestamp: ago(300_000) });
+    const shop = stall({ kind: "StatefulSet", replicas: 5, more: [young] });
+    const labels = [{ alertname: "HighErrorRate" }, { alertname: "KubePodNotReady", pod: `${NAME}-3` }];
+    const other: Asking = { labels, began: [600_000, 60_000] };
+
+    expect(isSkip(await planOf(runbook, shop, other))).toBe(false);
+  });
+
   it("evicts the one pod that the alert names, by its UID, and patches nothing (H23)", async () => {
     const budget = object("policy/v1", "PodDisruptionBudget", {
       name: "keep",

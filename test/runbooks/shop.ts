@@ -198,13 +198,15 @@ export interface Asking {
   params?: Record<string, unknown>;
   measured?: Measured | null;
   labels?: Record<string, string>[];
+  /** How long ago each alert began, milliseconds; a minute. */
+  began?: number[];
 }
 
 function base(shop: Shop, remedy: AnyRemedy, asking: Asking) {
   return {
     target: shop.target,
     params: remedy.params.parse(asking.params ?? {}),
-    alerts: (asking.labels ?? []).map((labels) => ({ labels, startsAt: ago(60_000) })) as never,
+    alerts: (asking.labels ?? []).map((labels, i) => ({ labels, startsAt: ago(asking.began?.[i] ?? 60_000) })) as never,
     cluster: shop.cluster,
     measure: measuring(asking.measured === undefined ? [] : asking.measured),
     now: NOW,

@@ -286,6 +286,18 @@ describe("the symptom", () => {
     expect((await symptomOf(alert, seldom(Number.NaN), settings)).state).toBe("unknown");
   });
 
+  it("asks of an exporter's last two minutes, however long the window is", async () => {
+    const asked: string[] = [];
+    const expr = 'increase(kube_pod_container_status_restarts_total{job="kube-state-metrics"}[1h]) > 5';
+    const of = metrics({ expr, samples: [], up: [1] });
+    const query = (one: string) => {
+      asked.push(one);
+      return of.query(one);
+    };
+    expect((await symptomOf(alert, { ...of, query }, settings)).state).toBe("gone");
+    expect(asked).toContain('min_over_time(up{job="kube-state-metrics"}[120s])');
+  });
+
   it("asks how old the samples are by the labels that the alert and its series share", async () => {
     const asked: string[] = [];
     const of = metrics({ expr: GAUGE, samples: [sample(0)] });
