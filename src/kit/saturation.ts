@@ -2,7 +2,7 @@
 import type { Sample } from "../verify/metrics.js";
 import { quoted } from "../verify/quoted.js";
 
-/** A sample older than this says nothing about now. */
+/** An answer dated further back than this says nothing about now. Prometheus itself looks back five minutes for a gauge. */
 const MAX_AGE_MS = 120_000;
 
 export interface Busy {
@@ -47,7 +47,7 @@ export function memorySaturation(of: Busy): Promise<number | null> {
   return one(of, `max(${used} / ${limit})`);
 }
 
-/** The one fresh number that a query answers with; null for none, several, stale or not a number. */
+/** The one number that a query answers with now; null for none, several, an old answer or not a number. */
 export async function one(of: Pick<Busy, "measure" | "now">, expr: string): Promise<number | null> {
   const samples = await of.measure(expr);
   const [sample] = samples ?? [];

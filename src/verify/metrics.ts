@@ -3,7 +3,7 @@
 export interface Sample {
   labels: Record<string, string>;
   value: number;
-  /** Milliseconds: when the sample was taken, not when it was asked for. */
+  /** Milliseconds, as the answer is dated: Prometheus dates an instant query by when it was asked, not by its samples. */
   at: number;
 }
 
